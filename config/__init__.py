@@ -1,0 +1,1 @@
+"""Roles and tasks as data that users edit."""

@@ -1,0 +1,1 @@
+"""The crew: stages, gates, permissions and the CrewAI edge."""
