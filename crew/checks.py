@@ -1,0 +1,377 @@
+"""What code checks before a hand-in counts; each check returns facts or raises ToolRetry naming every problem."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backend_crew.crew import stages
+from backend_crew.crew.artifacts import (
+    AREAS,
+    REQUIRED_TOPICS,
+    Analysis,
+    Artifact,
+    ChangeSet,
+    Design,
+    Evidence,
+    MigrationReview,
+    PlannedFile,
+    Question,
+    Questions,
+    Requirements,
+    SecurityReview,
+    TestReport,
+)
+from backend_crew.crew.evidence import locate
+from backend_crew.crew.permissions import approved_design, planned
+from backend_crew.crew.roles import TaskSpec
+from backend_crew.crew.session import Session
+from backend_crew.crew.verdict import run_tests, summarised
+from backend_crew.tools import definitions, git, openapi, syntax
+from backend_crew.tools.deny import is_read_denied, is_write_denied
+from backend_crew.tools.errors import ToolError, ToolRetry
+from backend_crew.tools.workspace import clean_path
+
+FOLLOW_UP_ROUNDS = 2
+#: Red test reports that are sent back before the implementer is asked to repair.
+RED_REPORTS = 2
+REPAIR_ROUNDS = 3
+
+Facts = dict[str, Any]
+
+
+def check(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    """The hand-in, corrected where code knows better, and the facts that go with it; raises ToolRetry."""
+    return _CHECKS[type(value).__name__](session, task, value)
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        shown = [*problems[:20], *([f"… and {len(problems) - 20} more"] if len(problems) > 20 else [])]
+        raise ToolRetry("not accepted:\n" + "\n".join(f"- {problem}" for problem in shown))
+
+
+def _analysis(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, Analysis)
+    problems: list[str] = []
+    if not value.has_backend:
+        return value, {}
+    topics = {finding.topic for finding in value.findings}
+    problems += [f"no finding has the topic {topic!r}" for topic in REQUIRED_TOPICS if topic not in topics]
+    findings = []
+    for finding in value.findings:
+        evidence = tuple(_corrected(session, one, problems) for one in finding.evidence)
+        findings.append(finding.model_copy(update={"evidence": evidence}))
+    problems += [
+        f"{path}: there is no such file" for path in value.relevant_files if not session.workspace.exists(path)
+    ]
+    _refuse(problems)
+    moved = sum(a != b for old, new in zip(value.findings, findings, strict=True) for a, b in _pairs(old, new))
+    return value.model_copy(update={"findings": tuple(findings)}), {
+        "citations": sum(len(finding.evidence) for finding in findings),
+        "line numbers corrected": moved,
+    }
+
+
+def _pairs(old: Any, new: Any) -> Any:
+    return zip(old.evidence, new.evidence, strict=True)
+
+
+def _corrected(session: Session, evidence: Evidence, problems: list[str]) -> Evidence:
+    try:
+        return locate(session.workspace, evidence)
+    except ToolError as error:
+        problems.append(str(error))
+        return evidence
+
+
+def _questions(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, Questions)
+    problems = _question_problems(value.items, "Q")
+    source = _flat(f"{session.run.feature}\n{session.run.brief}")
+    for settled in value.settled:
+        if _flat(settled.quote) not in source:
+            problems.append(f"{settled.area}: the quote {settled.quote!r} is not in the feature text or brief")
+    covered = {item.area for item in value.items} | {item.area for item in value.settled}
+    problems += [
+        f"area {area!r}: ask about it, or mark it settled with a quote" for area in AREAS if area not in covered
+    ]
+    _refuse(problems)
+    return value, {}
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _question_problems(items: Sequence[Question], letter: str) -> list[str]:
+    problems = []
+    expected = [f"{letter}{number}" for number in range(1, len(items) + 1)]
+    if [item.id for item in items] != expected:
+        problems.append(f"ids must be {', '.join(expected)}, found {', '.join(item.id for item in items)}")
+    for item in items:
+        if item.recommended not in item.options:
+            problems.append(f"{item.id}: 'recommended' must be one of its options, word for word")
+    return problems
+
+
+def _requirements(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, Requirements)
+    expected = [f"AC{number}" for number in range(1, len(value.criteria) + 1)]
+    found = [criterion.id for criterion in value.criteria]
+    problems = (
+        [] if found == expected else [f"ids must be {expected[0]}, AC2, … without gaps, found {', '.join(found)}"]
+    )
+    problems += _question_problems(value.follow_up, "F")
+    if value.follow_up and len(session.journal.gates(session.id, "answers")) > FOLLOW_UP_ROUNDS:
+        problems.append("no more follow-up questions can be asked; decide, and say so in the criteria")
+    _refuse(problems)
+    return value, {}
+
+
+def _design(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, Design)
+    requirements = session.only(Requirements)
+    known = {criterion.id for criterion in requirements.criteria} if requirements else set()
+    covered = {one.criterion for one in value.coverage}
+    problems = [f"{name}: not covered" for name in sorted(known - covered)]
+    problems += [f"{name}: there is no such criterion" for name in sorted(covered - known)]
+    problems += _contract_problems(value)
+    seen: set[str] = set()
+    for file in value.files:
+        problems += _file_problems(session, file)
+        if file.path in seen:
+            problems.append(f"{file.path}: planned twice")
+        seen.add(file.path)
+    problems += _plan_problems(session, value)
+    problems += [
+        f"decision {one.title!r}: 'choice' must be one of its options"
+        for one in value.decisions
+        if one.choice not in one.options
+    ]
+    _refuse(problems)
+    operations = openapi.operations(value.api.document) if value.api.kind == "openapi" else ()
+    return value, {
+        "endpoints": [{"method": one.method, "path": one.path, "summary": one.summary} for one in operations]
+    }
+
+
+def _contract_problems(value: Design) -> list[str]:
+    if value.api.kind == "none":
+        return [] if value.api.reason else ["api: kind none needs a reason"]
+    if not value.api.document.strip():
+        return [f"api: kind {value.api.kind} needs a document"]
+    if value.api.kind != "openapi":
+        return []
+    return [f"api: {problem}" for problem in openapi.check_contract(value.api.document)]
+
+
+def _file_problems(session: Session, file: PlannedFile) -> list[str]:
+    try:
+        path = clean_path(file.path.replace("*", "x"))
+    except ToolError as error:
+        return [str(error)]
+    if reason := is_read_denied(path) or is_write_denied(path):
+        return [f"{file.path}: {reason}"]
+    if special := git.special_paths(session.clone).get(path):
+        return [f"{file.path}: lies in a {special}, which this crew does not change"]
+    if path.startswith("specs/"):
+        return [f"{file.path}: specs/ is written from the records when the run ends; leave it out of the plan"]
+    if "*" in file.path and not session.permissions.is_migration(path):
+        return [f"{file.path}: only a new migration may have a * in its name"]
+    exists = "*" not in file.path and session.workspace.exists(file.path)
+    if file.action == "create" and exists:
+        return [f"{file.path}: is to be created, but exists; plan to modify it"]
+    if file.action != "create" and not exists:
+        return [f"{file.path}: is to be changed, but there is no such file"]
+    return []
+
+
+def _plan_problems(session: Session, value: Design) -> list[str]:
+    problems = []
+    changed = [entity.name for entity in value.data_model.entities if entity.change != "unchanged"]
+    plans_migration = any(session.permissions.is_migration(file.path.replace("*", "x")) for file in value.files)
+    if session.migrations and value.migration.needed and not plans_migration:
+        problems.append(
+            f"a migration is needed, but no file of {session.migrations.name} is planned (a * may stand for its id)"
+        )
+    if session.migrations and changed and not value.migration.needed:
+        problems.append(f"the data model changes {', '.join(changed)}, but no migration is planned")
+    if value.migration.needed and not value.migration.steps:
+        problems.append("a migration is needed, but has no steps")
+    if session.tests and not any(file.layer == stages.TESTS for file in value.files):
+        problems.append("no file of layer 'tests' is planned")
+    return problems
+
+
+def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, ChangeSet)
+    changes = git.changes(session.clone, session.start_commit)
+    problems = [] if task.layer == stages.REPAIR else _left_unchanged(session, task)
+    altered = altered_definitions(session, [change.path for change in changes])
+    reasons = {(one.path, one.name): one.reason for one in value.altered} | _earlier_reasons(session)
+    for one in altered:
+        if (one.path, one.name) not in reasons:
+            problems.append(
+                f"existing {one.kind} `{one.name}` in {one.path}:{one.line} changed ({one.what}); give its reason in 'altered'"
+            )
+    known = {(one.path, one.name) for one in altered}
+    for reason in value.altered:
+        if (reason.path, reason.name) not in known:
+            problems.append(
+                f"'altered' names {reason.name!r} in {reason.path}, which did not change; existing definitions that did: {sorted(known) or 'none'}"
+            )
+    paths = [change.path for change in changes if change.status != "deleted"]
+    problems += [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
+    _refuse(problems)
+    if task.layer == stages.REPAIR:
+        _refuse_red_repair(session)
+    return value, {
+        "files": [vars(change) for change in changes],
+        "altered": [{**vars(one), "reason": reasons[one.path, one.name]} for one in altered],
+    }
+
+
+def _left_unchanged(session: Session, task: TaskSpec) -> list[str]:
+    """Planned files of this layer that nothing has touched since the run began."""
+    design = approved_design(session.journal, session.id, session.spec).design
+    touched = {change.path for change in git.changes(session.clone, session.clone.base)}
+    missing = []
+    for file in design.files:
+        done = any(planned(design, path) == file for path in touched)
+        if file.layer == task.layer and not done:
+            missing.append(f"{file.path}: planned ({file.action}: {file.purpose}), but unchanged")
+    return missing
+
+
+def altered_definitions(session: Session, paths: Sequence[str]) -> tuple[definitions.Altered, ...]:
+    """Definitions that existed before the run and read differently now."""
+    old, new = {}, {}
+    for path in paths:
+        before = git.show(session.clone, session.clone.base, path)
+        if before is None:
+            continue
+        old[path] = before.decode("utf-8", "replace")
+        if session.workspace.exists(path):
+            new[path] = session.workspace.read_bytes(path).decode("utf-8", "replace")
+    return definitions.altered(old, new)
+
+
+def _earlier_reasons(session: Session) -> dict[tuple[str, str], str]:
+    reasons = {}
+    for output in session.journal.outputs(session.id):
+        for one in output.payload.get("facts", {}).get("altered", ()):
+            reasons[one["path"], one["name"]] = one["reason"]
+    return reasons
+
+
+def _syntax(session: Session, paths: Sequence[str]) -> Sequence[syntax.Problem]:
+    return syntax.check_files(
+        session.sandbox, session.clone.tree, session.root, session.runtime, paths, stop=lambda: bool(session.stop)
+    )
+
+
+def layer_problems(session: Session, task: TaskSpec) -> list[str]:
+    """Whether a layer that was done before a fix-up still holds: its files compile and import."""
+    payload = session.payload(task.name) or {}
+    paths = [one["path"] for one in payload.get("facts", {}).get("files", ()) if one["status"] != "deleted"]
+    problems = [f"{path}: vanished" for path in paths if not session.workspace.exists(path)]
+    return problems or [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
+
+
+def _security(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, SecurityReview)
+    problems: list[str] = []
+    findings = [
+        one.model_copy(update={"evidence": _corrected(session, one.evidence, problems)}) for one in value.findings
+    ]
+    _refuse(problems)
+    return value.model_copy(update={"findings": tuple(findings)}), {}
+
+
+def _note(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    return value, {}
+
+
+def _review(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, MigrationReview)
+    facts = session.payload("rehearse") or {}
+    if facts.get("status") == "failed" and value.recommendation == "run":
+        raise ToolRetry(f"the rehearsal failed ({facts.get('reason')}); recommending 'run' is not possible")
+    severe = [one["text"] for one in facts.get("findings", ()) if one["severity"] == "error"]
+    if severe and not any(risk.severity == "high" for risk in value.risks):
+        raise ToolRetry("the rehearsal found errors; name them as risks of severity high: " + "; ".join(severe))
+    return value, {}
+
+
+def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
+    assert isinstance(value, TestReport)
+    if value.no_test_setup:
+        if session.tests is not None:
+            raise ToolRetry(f"there is a test setup: {' '.join(session.tests.argv)} ({session.tests.evidence})")
+        if not value.recommendation:
+            raise ToolRetry("without a test setup, say in 'recommendation' which one to add and how")
+        return value, {"tests": {"status": "not run", "reason": "the repository has no test setup"}}
+    changes = git.changes(session.clone, session.start_commit)
+    problems = [
+        f"{one.path}:{one.line}: {one.text}"
+        for one in _syntax(session, [c.path for c in changes if c.status != "deleted"])
+    ]
+    problems += _left_unchanged_tests(session)
+    requirements = session.only(Requirements)
+    known = [criterion.id for criterion in requirements.criteria] if requirements else []
+    shown = {one.criterion: one.tests for one in value.shown}
+    problems += [f"{name}: no test shows it" for name in known if name not in shown]
+    problems += [f"{name}: there is no such criterion" for name in shown if name not in known]
+    _refuse(problems)
+    run = run_tests(session)
+    facts = {"files": [vars(change) for change in changes], "tests": summarised(run)}
+    if run.status == "not run" or not run.counts_known:
+        return value, facts
+    ids = {case.id: case for case in run.cases}
+    _refuse(
+        [
+            f"{name}: {test!r} was not run; copy ids as run_tests prints them"
+            for name, tests in shown.items()
+            for test in tests
+            if test not in ids
+        ]
+    )
+    red = [case for case in run.cases if case.outcome in ("failed", "error")]
+    if red and session.attempts < RED_REPORTS:
+        raise ToolRetry(
+            "these tests fail; correct a test that is wrong. If the product is wrong, submit again as it is, "
+            "and the implementer repairs it:\n" + "\n".join(f"- {case.id}: {case.message[:600]}" for case in red[:8])
+        )
+    return value, facts
+
+
+def _left_unchanged_tests(session: Session) -> list[str]:
+    design = approved_design(session.journal, session.id, session.spec).design
+    touched = {change.path for change in git.changes(session.clone, session.clone.base)}
+    files = [file for file in design.files if file.layer == stages.TESTS]
+    return [f"{file.path}: planned ({file.purpose}), but unchanged" for file in files if file.path not in touched]
+
+
+def _refuse_red_repair(session: Session) -> None:
+    """A repair counts once the tests are green, or once its rounds are used up."""
+    if session.attempts >= REPAIR_ROUNDS:
+        return
+    run = run_tests(session)
+    red = [case for case in run.cases if case.outcome in ("failed", "error")]
+    if run.status == "failed":
+        lines = [f"- {case.id}: {case.message[:600]}" for case in red[:8]] or [
+            f"- {run.reason}\n{run.output_tail[-1500:]}"
+        ]
+        raise ToolRetry(f"still red, round {session.attempts + 1} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))
+
+
+_CHECKS: Mapping[str, Callable[[Session, TaskSpec, Artifact], tuple[Artifact, Facts]]] = {
+    "Analysis": _analysis,
+    "Questions": _questions,
+    "Requirements": _requirements,
+    "Design": _design,
+    "ChangeSet": _change_set,
+    "SecurityReview": _security,
+    "Note": _note,
+    "MigrationReview": _review,
+    "TestReport": _test_report,
+}

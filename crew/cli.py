@@ -1,0 +1,533 @@
+"""The command line: results on stdout, progress and questions on stderr."""
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from backend_crew.crew import approvers, budget, outcome, roles, settings
+from backend_crew.crew.errors import BackendCrewError, UsageError
+from backend_crew.crew.gates import APPROVE, CHANGES, REJECT
+from backend_crew.crew.journal import Journal, Run
+from backend_crew.crew.model import ENDED, EXIT_CODES, Status, Stop
+from backend_crew.crew.settings import Caps, Options
+from backend_crew.crew.stopping import StopFlag
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _journal() -> Journal:
+    return Journal(settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
+
+
+def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | None | str:
+    """A number, 'none', or '' when the flag was not given."""
+    if value is None:
+        return ""
+    if value.lower() == "none":
+        return None
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"expected a number or 'none', found {value!r}") from error
+    if number <= 0:
+        raise click.BadParameter("must be above 0")
+    return number
+
+
+_CAPS = ("calls", "tokens", "minutes", "cost", "stage_calls")
+
+
+def _with_caps(command: Callable[..., Any]) -> Callable[..., Any]:
+    helps = {
+        "calls": "model calls",
+        "tokens": "tokens",
+        "minutes": "minutes of work",
+        "cost": "US dollars",
+        "stage_calls": "model calls in one stage",
+    }
+    for name in reversed(_CAPS):
+        flag = f"--max-{name.replace('_', '-')}"
+        command = click.option(flag, f"max_{name}", callback=_cap, help=f"Pause at this many {helps[name]}.")(command)
+    return command
+
+
+def _given_caps(values: dict[str, Any]) -> dict[str, Any]:
+    given = {name: values.pop(f"max_{name}") for name in _CAPS}
+    return {
+        name: value if name in ("minutes", "cost") or value is None else int(value)
+        for name, value in given.items()
+        if value != ""
+    }
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("backend-crew"), prog_name="backend-crew")
+def cli() -> None:
+    """A crew that adds a backend feature to your repository; gates, guards and migrations are enforced by code."""
+
+
+@cli.command()
+@click.argument("feature", required=False)
+@click.option("--feature-file", type=click.Path(path_type=Path), help="Read the feature text from a file.")
+@click.option("--repo", type=click.Path(path_type=Path), default=Path(), help="The repository; default: this folder.")
+@click.option(
+    "--brief", type=click.Path(path_type=Path), help="A file with background that the feature text leaves out."
+)
+@click.option(
+    "--database-url-env", metavar="NAME", help="Environment variable with the URL of the database to migrate."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="Folder with your agents.yaml and tasks.yaml.")
+@click.option("--model", help="provider/model for every role that names none.")
+@click.option("--python", type=click.Path(path_type=Path), help="The interpreter that runs the repository's tests.")
+@click.option("--test-command", help="How the tests are run, for repositories where it is not found.")
+@click.option("--include-dirty/--ignore-dirty", default=None, help="Take uncommitted work along, or leave it out.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="Read keys from this file (no other is ever read).")
+@click.option("--assume-backend", is_flag=True, help="Go on although no backend was detected.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write every model exchange to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@_with_caps
+def run(as_json: bool, record: Path | None, **given: Any) -> None:
+    """Add FEATURE to a repository: analysis, questions, design, approval, code, migrations, tests, branch."""
+    from backend_crew.crew import runner
+
+    caps = Caps(**{**vars(Caps()), **_given_caps(given)})
+    _load_env(given["env_file"])
+    feature = _feature(given["feature"], given["feature_file"])
+    options = _options(given, caps)
+    with _opened() as journal:
+        started = runner.start(
+            journal,
+            given["repo"],
+            feature,
+            brief=_file(given["brief"]) if given["brief"] else "",
+            options=options,
+            assume_backend=given["assume_backend"],
+        )
+        _go_on(journal, started.id, as_json=as_json, record=record)
+
+
+def _options(given: dict[str, Any], caps: Caps) -> Options:
+    import shlex
+
+    return Options(
+        model=given["model"],
+        config=str(given["config"].absolute()) if given["config"] else None,
+        database_env=given["database_url_env"],
+        python=str(given["python"].absolute()) if given["python"] else None,
+        test_command=tuple(shlex.split(given["test_command"])) if given["test_command"] else (),
+        include_dirty=_dirty_choice(given["repo"], given["include_dirty"]),
+        caps=caps,
+    )
+
+
+def _feature(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise UsageError("give the feature as an argument, or with --feature-file (not both)")
+    return text if text is not None else _file(file)
+
+
+def _file(path: Path | None) -> str:
+    assert path is not None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
+def _load_env(path: Path | None) -> None:
+    if path is not None:
+        try:
+            settings.load_env_file(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _dirty_choice(repo: Path, choice: bool | None) -> bool:
+    """Uncommitted work is taken along or left out only as the person says."""
+    from backend_crew.tools import git
+
+    dirty = git.inspect(repo).dirty
+    if choice is not None or not dirty:
+        return bool(choice)
+    shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
+    if not sys.stdin.isatty():
+        raise UsageError(f"the repository has uncommitted work ({shown}); say --include-dirty or --ignore-dirty")
+    return click.confirm(f"Uncommitted work: {shown}. Take it along?", err=True)
+
+
+@contextmanager
+def _opened() -> Iterator[Journal]:
+    journal = _journal()
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _go_on(
+    journal: Journal, name: str, *, as_json: bool, record: Path | None = None, models: Any = None, ask: bool = True
+) -> None:
+    """Advance a run, show how it stands, and leave with its exit code."""
+    from backend_crew.crew import runner
+    from backend_crew.crew.progress import Progress
+    from backend_crew.crew.terminal import Terminal
+
+    console, found = _console(), journal.run(name)
+    progress = Progress(console, journal, _spec_of(found))
+    journal.listener = progress.event
+    approver = Terminal(console, progress) if ask and sys.stdin.isatty() and not as_json else None
+    stop = StopFlag()
+    with _interruptible(stop), progress.watching(found.id):
+        ended = runner.advance(journal, found.id, models or _models(found, record), approver, stop)
+    _report(journal, found.id, ended, as_json=as_json)
+
+
+def _models(run: Run, record: Path | None) -> Any:
+    from backend_crew.crew import demo, runner
+
+    if run.options.get("replay"):
+        return demo.replaying(run)
+    return runner.Models(run, record=record)
+
+
+def _spec_of(run: Run) -> roles.CrewSpec:
+    return roles.load(Path(run.options["config"]) if run.options.get("config") else None)
+
+
+@contextmanager
+def _interruptible(stop: StopFlag) -> Iterator[None]:
+    """The first Ctrl-C asks the run to stop and keeps what is recorded; the second ends the process."""
+
+    def interrupt(_: int, __: Any) -> None:
+        stop.set(Stop(Status.INTERRUPTED, "interrupted; resume it when you like"))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not the main thread: the host program handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _report(journal: Journal, name: str, ended: Stop, *, as_json: bool) -> None:
+    from backend_crew.crew.terminal import how_to_answer
+
+    run = journal.run(name)
+    if as_json:
+        click.echo(json.dumps(outcome.as_json(journal, run, _spec_of(run)), ensure_ascii=False))
+    else:
+        click.echo("\n".join(outcome.lines(journal, run)))
+    if run.status is Status.WAITING:
+        click.echo("\n" + how_to_answer(run.id, approvers.waiting(journal, run.id)), err=True)
+    elif run.status in (Status.FINISHED, Status.UNVERIFIED) and not as_json:
+        click.echo("\n" + _commands(run), err=True)
+    elif run.status not in ENDED:
+        click.echo(f"\nbackend-crew resume {run.id}", err=True)
+    raise SystemExit(EXIT_CODES[ended.status])
+
+
+def _commands(run: Run) -> str:
+    return (
+        f"review:   git -C {run.repo} diff HEAD...{run.branch}\n"
+        f"merge:    git -C {run.repo} merge {run.branch}\n"
+        f"discard:  backend-crew discard {run.id}"
+    )
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--env-file", type=click.Path(path_type=Path))
+@click.option("--record", type=click.Path(path_type=Path), hidden=True)
+@_with_caps
+def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | None, **given: Any) -> None:
+    """Go on with a run: what is recorded is not done again."""
+    _load_env(env_file)
+    with _opened() as journal:
+        run = journal.run(run_id)
+        caps = _given_caps(given)
+        if caps:
+            larger = budget.larger(budget.caps_from(run.options), caps)
+            journal.set_options(run.id, {**run.options, "caps": vars(larger)})
+        elif run.status is Status.BUDGET:
+            raise UsageError(f"run {run.id} reached a cap: {run.reason}")
+        _go_on(journal, run.id, as_json=as_json, record=record)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="YAML or JSON; '-' reads stdin.")
+def answer(run_id: str, file: Path | None) -> None:
+    """Answer the questions of a run, from a file or one by one."""
+    with _opened() as journal:
+        run = journal.run(run_id)
+        row = approvers.waiting(journal, run.id)
+        if file is None:
+            from backend_crew.crew.terminal import Terminal
+
+            if not sys.stdin.isatty():
+                raise UsageError("name a file with --file (or - for stdin); this is not a terminal")
+            Terminal(_console()).ask(journal, run.id, row)
+            return
+        text = sys.stdin.read() if str(file) == "-" else _file(file)
+        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), channel="file")
+        if reading.delegated:
+            click.echo("You left these to us; nothing is recorded until you confirm:")
+            for one in reading.answers.items:
+                if one.id in reading.delegated:
+                    click.echo(f"  {one.id}: {one.answer}")
+            click.echo(f"\nbackend-crew confirm {run.id}", err=True)
+            raise SystemExit(EXIT_CODES[Status.WAITING])
+        click.echo(f"{len(reading.answers.items)} answers recorded\n\nbackend-crew resume {run.id}", err=True)
+
+
+@cli.command()
+@click.argument("run_id")
+def confirm(run_id: str) -> None:
+    """Confirm the recommendations for the answers that you left to us."""
+    with _opened() as journal:
+        run = journal.run(run_id)
+        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), channel="command")
+        click.echo(f"confirmed\n\nbackend-crew resume {run.id}", err=True)
+
+
+def _decide(run_id: str, verdict: str, digest: str | None, reason: str = "", to_stage: str = "") -> None:
+    with _opened() as journal:
+        run = journal.run(run_id)
+        row = approvers.waiting(journal, run.id)
+        if digest is None and not sys.stdin.isatty():
+            raise UsageError(
+                f"name what you decide about: --digest {row.digest[:16]} (see `backend-crew show {run.id}`)"
+            )
+        approvers.decide(
+            journal, run.id, row, verdict, reason=reason, to_stage=to_stage, digest=digest, channel="command"
+        )
+        click.echo(f"{row.gate}: {verdict} recorded\n\nbackend-crew resume {run.id}", err=True)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--digest", help="What was shown, as printed by show; required off a terminal.")
+@click.option("--reason", default="")
+def approve(run_id: str, digest: str | None, reason: str) -> None:
+    """Approve what the run shows at its gate."""
+    _decide(run_id, APPROVE, digest, reason)
+
+
+@cli.command("request-changes")
+@click.argument("run_id")
+@click.option("--digest")
+@click.option("--reason", required=True)
+@click.option("--to", "to_stage", default="", help="The stage that the work goes back to.")
+def request_changes(run_id: str, digest: str | None, reason: str, to_stage: str) -> None:
+    """Send the work back with a reason."""
+    _decide(run_id, CHANGES, digest, reason, to_stage)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--digest")
+@click.option("--reason", required=True)
+def reject(run_id: str, digest: str | None, reason: str) -> None:
+    """Reject what the run shows: a rejected design ends the run, rejected migrations stay pending."""
+    _decide(run_id, REJECT, digest, reason)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path), help="The edited design as JSON; default: your editor."
+)
+def edit(run_id: str, file: Path | None) -> None:
+    """Change the design yourself; the gate opens again on your version."""
+    from backend_crew.crew import editing
+
+    settings.prepare()
+    with _opened() as journal:
+        run = journal.run(run_id)
+        before = editing.text_of(journal, run.id)
+        if file is None and not sys.stdin.isatty():
+            click.echo(before, nl=False)
+            raise UsageError("this is not a terminal: edit the JSON above and give it with --file")
+        after = _file(file) if file else click.edit(before, extension=".json", require_save=True)
+        if after is None or after == before:
+            raise UsageError("nothing was changed")
+        editing.apply(journal, run.id, after)
+        click.echo(f"your version is recorded; the gate opens on it\n\nbackend-crew resume {run.id}", err=True)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def runs(as_json: bool) -> None:
+    """List runs, newest first."""
+    with _opened() as journal:
+        found = journal.runs()
+        if as_json:
+            click.echo(
+                json.dumps(
+                    [
+                        {"run": one.id, "status": one.status.value, "created": one.created, "repo": one.repo}
+                        for one in found
+                    ]
+                )
+            )
+            return
+        for one in found:
+            click.echo(f"{one.id:32} {one.status.value:15} {one.created}  {one.repo}")
+        if not found:
+            click.echo('no runs yet: backend-crew run "FEATURE" --repo DIR', err=True)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True)
+def show(run_id: str, as_json: bool) -> None:
+    """Show how a run stands, and what it waits for."""
+    from backend_crew.crew.errors import DecisionRefused
+    from backend_crew.crew.terminal import how_to_answer, safe
+
+    with _opened() as journal:
+        run = journal.run(run_id)
+        if as_json:
+            click.echo(json.dumps(outcome.as_json(journal, run, _spec_of(run)), ensure_ascii=False))
+            return
+        click.echo("\n".join(outcome.lines(journal, run)))
+        try:
+            row = approvers.waiting(journal, run.id)
+        except DecisionRefused:
+            return
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console.rule(f"gate: {row.gate}  round {row.round}")
+        console.print(Markdown(safe(str(row.packet["text"]))))
+        console.print(f"{row.packet['question']}\n\ndigest {row.digest}", markup=False)
+        click.echo("\n" + how_to_answer(run.id, row), err=True)
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True)
+def report(run_id: str, as_json: bool) -> None:
+    """Print the report of a run that ended, built from its records."""
+    from backend_crew.crew import reporting
+
+    with _opened() as journal:
+        run = journal.run(run_id)
+        folder = journal.folder(run.id)
+        facts = reporting.recorded(folder)
+        if not facts:
+            raise UsageError(f"run {run.id} is {run.status.value}; it has no report yet")
+        click.echo(
+            json.dumps(facts, ensure_ascii=False) if as_json else (folder / "report.md").read_text(encoding="utf-8")
+        )
+
+
+@cli.command()
+@click.argument("run_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(run_id: str, yes: bool) -> None:
+    """Delete a run's private clone, and its branch if it is not merged or checked out."""
+    from backend_crew.tools import git
+
+    with _opened() as journal:
+        run = journal.run(run_id)
+        if not yes and not (
+            sys.stdin.isatty() and click.confirm(f"Delete run {run.id} and branch {run.branch}?", err=True)
+        ):
+            raise UsageError("nothing was deleted; say --yes to delete without asking")
+        with journal.lease(run.id):
+            removed = git.delete_branch(git.inspect(Path(run.repo)), run.branch)
+            for name in ("repository.git", "tree"):
+                shutil.rmtree(journal.folder(run.id) / name, ignore_errors=True)
+            journal.set_status(run.id, Status.REJECTED, "discarded")
+        click.echo(
+            f"{run.id}: discarded{'' if removed else f'; there was no branch {run.branch}'}; its history is kept"
+        )
+
+
+@cli.command()
+@click.argument("run_id")
+def verify(run_id: str) -> None:
+    """Check that no recorded decision was changed, moved or removed."""
+    with _opened() as journal:
+        run = journal.run(run_id)
+        head = journal.verify(run.id)
+        click.echo(f"{run.id}: {len(journal.decisions(run.id))} decisions, chain intact, head {head}")
+
+
+@cli.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+def validate(folder: Path | None) -> None:
+    """Check a folder's agents.yaml and tasks.yaml; every fault with file, line and a suggestion."""
+    spec, faults = roles.inspect(folder or roles.default_folder())
+    for fault in faults:
+        click.echo(str(fault))
+    if spec is None:
+        raise UsageError(f"{len(faults)} faults")
+    gates = [task.gate for task in spec.tasks if task.gate]
+    click.echo(
+        f"valid: {len(spec.roles)} roles, {len(spec.tasks)} tasks, gates in effect: {', '.join(str(one) for one in gates)}"
+    )
+
+
+@cli.command()
+@click.option("--yes", is_flag=True, help="Play the recorded answers at the gates instead of asking.")
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--keep", type=click.Path(path_type=Path), help="Where to put the sample; default: a temporary folder.")
+def demo(yes: bool, as_json: bool, keep: Path | None) -> None:
+    """The whole path on the bundled sample service, with a recorded model: no key, no network."""
+    from backend_crew.crew import demo as playing
+    from backend_crew.crew.progress import Progress
+
+    console = _console()
+    with _opened() as journal:
+        run, models, approver = playing.prepare(journal, console, keep=keep, yes=yes or not sys.stdin.isatty())
+        progress = Progress(console, journal, _spec_of(run))
+        journal.listener = progress.event
+        approver.progress = progress
+        stop = StopFlag()
+        with _interruptible(stop), progress.watching(run.id):
+            from backend_crew.crew import runner
+
+            ended = runner.advance(journal, run.id, models, approver, stop)
+        _report(journal, run.id, ended, as_json=as_json)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what works on this machine, and how to fix what does not."""
+    from backend_crew.crew import doctor as checking
+
+    findings = checking.examine(_journal)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FIX ' if finding.needed else 'note'}  {finding.what}: {finding.found}")
+        if finding.fix and not finding.ok:
+            click.echo(f"        {finding.fix}")
+    if any(finding.needed and not finding.ok for finding in findings):
+        raise BackendCrewError("something that is needed does not work; see above")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make a runnable CrewAI project in FOLDER: pyproject, your own roles and tasks, .env.example."""
+    from backend_crew.crew import scaffold
+
+    for path in scaffold.write(folder):
+        click.echo(path)
+    click.echo(f"\ncd {folder} && cp .env.example .env, fill it in, edit config/*.yaml, then: crewai run", err=True)

@@ -1,0 +1,145 @@
+"""The bundled demo: a real service, really written files, a really applied migration, and a recorded model."""
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from backend_crew.crew import approvers, roles, runner, settings
+from backend_crew.crew.errors import RecordingError, UsageError
+from backend_crew.crew.journal import GateRow, Journal, Run
+from backend_crew.crew.progress import Progress
+from backend_crew.crew.recording import Recording, Replay
+from backend_crew.crew.settings import Caps, Options
+from backend_crew.crew.terminal import Terminal
+from backend_crew.tools import process
+
+DATABASE = "SHOP_DATABASE_URL"
+_NEEDED = ("alembic", "fastapi", "httpx", "pytest")
+
+
+def examples() -> Path:
+    """The folder of the bundled examples."""
+    return Path(str(files("backend_crew.examples").joinpath("shop-feature.md"))).parent
+
+
+def feature() -> str:
+    """The feature text of the demo."""
+    return (examples() / "shop-feature.md").read_text(encoding="utf-8")
+
+
+def recording() -> Path:
+    """The recorded model."""
+    return examples() / "shop-recording.jsonl"
+
+
+def decisions() -> dict[str, Any]:
+    """What the person decided while the recording was made."""
+    return roles.read_mapping((examples() / "shop-decisions.yaml").read_text(encoding="utf-8"), "shop-decisions.yaml")
+
+
+def lay_out(folder: Path) -> None:
+    """Make the sample service a git repository with a migrated, seeded SQLite database beside it."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"the sample service needs {', '.join(missing)}; pip install 'backend-crew[demo]'")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder")
+    shutil.copytree(
+        examples() / "shop", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+    env = {"PATH": os.defpath, DATABASE: url(folder), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder)}
+    _git(folder, env)
+    for module in (["alembic", "upgrade", "head"], ["shop.seed"]):
+        _do([sys.executable, "-m", *module], folder, env)
+
+
+def url(folder: Path) -> str:
+    """The URL of the sample's database."""
+    return f"sqlite:///{folder / 'shop.db'}"
+
+
+def _git(folder: Path, env: dict[str, str]) -> None:
+    who = ["-c", "user.name=Shop team", "-c", "user.email=shop@example.com", "-c", "commit.gpgsign=false"]
+    _do(["git", "init", "--quiet", "--initial-branch=main"], folder, env)
+    _do(["git", "add", "--all"], folder, env)
+    _do(["git", *who, "commit", "--quiet", "--message", "The shop as it is"], folder, env)
+
+
+def _do(argv: list[str], folder: Path, env: dict[str, str]) -> None:
+    found = shutil.which(argv[0], path="/usr/local/bin:/usr/bin:/bin") or argv[0]
+    done = process.run([found, *argv[1:]], cwd=folder, env=env, timeout_s=120)
+    if not done.ok:
+        raise UsageError(
+            f"{' '.join(argv[:4])} failed while the sample was laid out: {(done.stderr or done.stdout)[-500:]}"
+        )
+
+
+class Played:
+    """The decisions of the recording, played at the gates in the order in which they were made."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self.progress = console, None
+        self._decisions = decisions()
+
+    def ask(self, journal: Journal, run: str, row: GateRow) -> bool:
+        """Play the next recorded decision of this gate, and say so."""
+        taken = sum(one.gate == row.gate for one in journal.decisions(run))
+        played = self._decisions.get(row.gate) or []
+        if taken >= len(played):
+            raise RecordingError(f"the recording has no decision for gate {row.gate!r}, round {row.round}")
+        one = played[taken]
+        self._console.print(f"gate {row.gate}, round {row.round}: playing the recorded decision", markup=False)
+        if "answers" in one:
+            approvers.answer(journal, run, row, one["answers"], channel="demo", actor="recorded person")
+            if journal.gate(run, row.gate).draft:  # type: ignore[union-attr]  # the gate was just answered
+                approvers.confirm(journal, run, row, channel="demo", actor="recorded person")
+        else:
+            words = {"reason": one.get("reason", ""), "to_stage": one.get("to_stage", "")}
+            approvers.decide(journal, run, row, one["verdict"], **words, channel="demo", actor="recorded person")
+        return True
+
+
+class AtTerminal(Terminal):
+    """A person at the gates of the demo; a decision that the recording does not know ends it with a clear word."""
+
+    progress: Progress | None = None
+
+    def ask(self, journal: Journal, run: str, row: GateRow) -> bool:
+        """Show the gate as in a real run, then say what the recording continues with."""
+        self._progress = self.progress
+        played = (decisions().get(row.gate) or [])[sum(one.gate == row.gate for one in journal.decisions(run)) :]
+        if played and row.gate != "answers":
+            self._console.print(
+                f"(the recorded model goes on after: {played[0]['verdict']} {played[0].get('reason', '')})",
+                markup=False,
+            )
+        return super().ask(journal, run, row)
+
+
+def prepare(journal: Journal, console: Console, *, keep: Path | None, yes: bool) -> tuple[Run, Any, Any]:
+    """Lay out the sample, start a run on it, and give the recorded model and whoever sits at the gates."""
+    if not recording().is_file():
+        raise RecordingError("the bundled recording is missing; install backend-crew again")
+    folder = (keep or Path(tempfile.mkdtemp(prefix="backend-crew-demo-"))).absolute() / "shop"
+    lay_out(folder)
+    os.environ[DATABASE] = url(folder)
+    options = Options(database_env=DATABASE, python=sys.executable, replay="shop", caps=Caps())
+    run = runner.start(journal, folder, feature(), options=options)
+    loaded = Recording.load(recording())
+    console.print(f"The model is recorded ({loaded.source}, {loaded.made}); everything else is real.", markup=False)
+    console.print(f"repository: {folder}\nrun: {run.id}\n", markup=False)
+    return run, replaying(run), Played(console) if yes else AtTerminal(console)
+
+
+def replaying(run: Run) -> runner.Models:
+    """The recorded model for a run of the demo; raises RecordingError when its inputs changed."""
+    if settings.get(DATABASE) is None:
+        os.environ[DATABASE] = url(Path(run.repo))
+    return runner.Models(run, only=Replay(Recording.load(recording()), runner.inputs_of(run)))

@@ -1,0 +1,466 @@
+"""The only writer of history: runs, task outputs, gates, decisions, intents, events and usage."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from backend_crew.crew.errors import DecisionRefused, JournalError, LeaseLost, UsageError
+from backend_crew.crew.model import Status
+from backend_crew.crew.tables import DECISIONS, EVENTS, GATES, INTENTS, METADATA, OUTPUTS, RUNS, USAGE
+
+GENESIS = "0" * 64
+PARTIAL = "Partial"
+"""The kind of an output that only keeps the work of a task that a person interrupted with a decision."""
+_CHAINED = ("run", "gate", "round", "digest", "verdict", "reason", "to_stage", "payload", "actor", "channel", "at")
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256(text: str) -> str:
+    """Hex SHA-256 of UTF-8 text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it is recorded."""
+
+    id: str
+    created: str
+    repo: str
+    feature: str
+    brief: str
+    options: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    base: str
+    branch: str
+    inputs: str
+    status: Status
+    reason: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one task handed in, in one round."""
+
+    seq: int
+    task: str
+    round: int
+    artifact: str
+    payload: Mapping[str, Any]
+    digest: str
+    commit: str | None
+    at: str
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """A gate that was opened: what was shown, and whether it still waits."""
+
+    gate: str
+    round: int
+    packet: Mapping[str, Any]
+    digest: str
+    at: str
+    draft: Mapping[str, Any] | None
+    open: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided about exactly one digest."""
+
+    run: str
+    gate: str
+    round: int
+    digest: str
+    verdict: str
+    reason: str = ""
+    to_stage: str = ""
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    actor: str = ""
+    channel: str = ""
+    at: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a run, or one stage of it, has spent."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = 0.0
+    """US dollars; None as soon as one call's price is unknown."""
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Journal:
+    """History in SQLite (the default) or any database that a URL names."""
+
+    def __init__(self, home: Path, url: str | None = None) -> None:
+        self.home = home
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._engine = sa.create_engine(url or f"sqlite:///{home / 'journal.db'}")
+            if self._engine.dialect.name == "sqlite":
+                _tune_sqlite(self._engine)
+            METADATA.create_all(self._engine)
+        except (OSError, DatabaseError, sa.exc.ArgumentError, ImportError) as error:
+            raise JournalError(f"the journal in {home} cannot be opened: {_first_line(error)}") from error
+        self._epochs: dict[str, int] = {}
+        self.listener: Callable[[str, str, Mapping[str, Any]], None] | None = None
+        """Told of each event after it is recorded; progress displays and streams hang here."""
+
+    def close(self) -> None:
+        """Give the database handle back."""
+        self._engine.dispose()
+
+    def folder(self, run: str) -> Path:
+        """The run's private folder."""
+        folder = self.home / "runs" / run
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    def create(self, run: Run) -> None:
+        """Record a new run."""
+        values = {**vars(run), "options": canonical(run.options), "profile": canonical(run.profile)}
+        with self._write() as connection:
+            connection.execute(sa.insert(RUNS).values(**values))
+
+    def run(self, name: str) -> Run:
+        """The run of that id, or the only one whose id starts so; raises UsageError."""
+        rows = self._all(sa.select(RUNS).where(RUNS.c.id.startswith(name, autoescape=True)))
+        exact = [row for row in rows if row.id == name]
+        if len(exact or rows) != 1 or not name:
+            known = ", ".join(row.id for row in rows[:5]) or "none of that name; `backend-crew runs` lists them"
+            raise UsageError(f"no single run is called {name!r}: {known}")
+        return _run((exact or rows)[0])
+
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, newest first."""
+        return tuple(_run(row) for row in self._all(sa.select(RUNS).order_by(RUNS.c.created.desc(), RUNS.c.id)))
+
+    def set_status(self, run: str, status: Status, reason: str = "") -> None:
+        """Record how the run stands now."""
+        with self._write(run) as connection:
+            connection.execute(
+                sa.update(RUNS).where(RUNS.c.id == run).values(status=status.value, reason=reason[:2000])
+            )
+
+    def set_options(self, run: str, options: Mapping[str, Any]) -> None:
+        """Record changed options (larger caps, for example)."""
+        with self._write() as connection:
+            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(options=canonical(options)))
+
+    @contextlib.contextmanager
+    def lease(self, run: str) -> Iterator[None]:
+        """Hold the run: no second process can write for it meanwhile; raises LeaseLost."""
+        path = self.folder(run) / "lock"
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LeaseLost(f"run {run} is being worked on by another process; wait for it or stop it") from error
+            with self._write() as connection:
+                connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(epoch=RUNS.c.epoch + 1))
+                self._epochs[run] = connection.execute(sa.select(RUNS.c.epoch).where(RUNS.c.id == run)).scalar_one()
+            yield
+        finally:
+            self._epochs.pop(run, None)
+            os.close(handle)
+
+    # -- outputs ------------------------------------------------------------------------------------------------
+
+    def record(self, run: str, task: str, artifact: str, payload: Mapping[str, Any], commit: str | None) -> Output:
+        """Record what a task handed in; the newest round counts."""
+        text = canonical(payload)
+        with self._write(run) as connection:
+            last = connection.execute(
+                sa.select(sa.func.max(OUTPUTS.c.round)).where(OUTPUTS.c.run == run, OUTPUTS.c.task == task)
+            ).scalar()
+            connection.execute(
+                sa.update(OUTPUTS).where(OUTPUTS.c.run == run, OUTPUTS.c.task == task).values(active=False)
+            )
+            values = {"run": run, "task": task, "round": (last or 0) + 1, "artifact": artifact, "payload": text}
+            more = {"digest": sha256(text), "commit_id": commit, "at": now(), "active": True}
+            connection.execute(sa.insert(OUTPUTS).values(**values, **more))
+        found = self.output(run, task)
+        assert found is not None
+        return found
+
+    def output(self, run: str, task: str) -> Output | None:
+        """The task's output that counts now, if there is one."""
+        query = sa.select(OUTPUTS).where(OUTPUTS.c.run == run, OUTPUTS.c.task == task, OUTPUTS.c.active)
+        rows = self._all(query)
+        return _output(rows[0]) if rows else None
+
+    def outputs(self, run: str, task: str | None = None) -> tuple[Output, ...]:
+        """Every active output of a run, or every round of one task, in the order of recording."""
+        query = sa.select(OUTPUTS).where(OUTPUTS.c.run == run).order_by(OUTPUTS.c.seq)
+        query = query.where(OUTPUTS.c.task == task) if task else query.where(OUTPUTS.c.active)
+        return tuple(_output(row) for row in self._all(query))
+
+    def round(self, run: str, task: str) -> int:
+        """The round that the task is in: 1 before anything was recorded."""
+        query = sa.select(sa.func.max(OUTPUTS.c.round)).where(OUTPUTS.c.run == run, OUTPUTS.c.task == task)
+        return int(self._all(query)[0][0] or 0) + 1
+
+    def invalidate(self, run: str, tasks: tuple[str, ...]) -> None:
+        """Take tasks' outputs out of force; they stay readable as earlier rounds."""
+        with self._write(run) as connection:
+            connection.execute(
+                sa.update(OUTPUTS).where(OUTPUTS.c.run == run, OUTPUTS.c.task.in_(tasks)).values(active=False)
+            )
+
+    def head(self, run: str, *, partial: bool = True) -> str | None:
+        """The commit that the newest recorded work left, whether or not it still counts."""
+        query = sa.select(OUTPUTS.c.commit_id).where(OUTPUTS.c.run == run, OUTPUTS.c.commit_id.is_not(None))
+        query = query if partial else query.where(OUTPUTS.c.artifact != PARTIAL)
+        rows = self._all(query.order_by(OUTPUTS.c.seq.desc()).limit(1))
+        return str(rows[0][0]) if rows else None
+
+    # -- gates and decisions ------------------------------------------------------------------------------------
+
+    def open_gate(self, run: str, gate: str, packet: Mapping[str, Any], digest: str) -> GateRow:
+        """Show a packet at a gate; the same packet again changes nothing, another one opens a new round."""
+        current = self.gate(run, gate)
+        if current and current.open and current.digest == digest:
+            return current
+        with self._write(run) as connection:
+            connection.execute(sa.update(GATES).where(GATES.c.run == run, GATES.c.gate == gate).values(open=False))
+            values = {"run": run, "gate": gate, "round": (current.round if current else 0) + 1}
+            more = {"packet": canonical(packet), "digest": digest, "at": now(), "open": True}
+            connection.execute(sa.insert(GATES).values(**values, **more))
+        opened = self.gate(run, gate)
+        assert opened is not None
+        return opened
+
+    def gate(self, run: str, gate: str) -> GateRow | None:
+        """The newest round of a gate."""
+        rows = self.gates(run, gate)
+        return rows[-1] if rows else None
+
+    def gates(self, run: str, gate: str | None = None) -> tuple[GateRow, ...]:
+        """Every round of every gate, in the order of opening."""
+        query = sa.select(GATES).where(GATES.c.run == run).order_by(GATES.c.seq)
+        return tuple(_gate(row) for row in self._all(query.where(GATES.c.gate == gate) if gate else query))
+
+    def save_draft(self, run: str, row: GateRow, draft: Mapping[str, Any] | None) -> None:
+        """Keep answers that the person still has to confirm."""
+        with self._write() as connection:
+            where = (GATES.c.run == run, GATES.c.gate == row.gate, GATES.c.round == row.round, GATES.c.open)
+            connection.execute(sa.update(GATES).where(*where).values(draft=None if draft is None else canonical(draft)))
+
+    def decide(self, decision: Decision) -> Decision:
+        """Record a decision about an open gate, once, in one transaction; raises DecisionRefused."""
+        with self._write() as connection:
+            self._check_open(connection, decision)
+            previous = connection.execute(
+                sa.select(DECISIONS.c.hash).where(DECISIONS.c.run == decision.run).order_by(DECISIONS.c.seq.desc())
+            ).scalar()
+            values = {**vars(decision), "payload": canonical(decision.payload), "at": now()}
+            values["previous"] = previous or GENESIS
+            values["hash"] = _link(values)
+            connection.execute(sa.insert(DECISIONS).values(**values))
+            where = (GATES.c.run == decision.run, GATES.c.gate == decision.gate, GATES.c.round == decision.round)
+            connection.execute(sa.update(GATES).where(*where).values(open=False))
+        return self.decisions(decision.run)[-1]
+
+    def decisions(self, run: str) -> tuple[Decision, ...]:
+        """Every decision of a run, oldest first."""
+        query = sa.select(DECISIONS).where(DECISIONS.c.run == run).order_by(DECISIONS.c.seq)
+        return tuple(_decision(row) for row in self._all(query))
+
+    def decision(self, run: str, gate: str, digest: str) -> Decision | None:
+        """The newest decision about exactly that digest at that gate."""
+        found = [one for one in self.decisions(run) if one.gate == gate and one.digest == digest]
+        return found[-1] if found else None
+
+    def verify(self, run: str) -> str:
+        """Check the chain of decisions; returns its head, raises JournalError naming the first broken link."""
+        query = sa.select(DECISIONS).where(DECISIONS.c.run == run).order_by(DECISIONS.c.seq)
+        previous = GENESIS
+        for number, row in enumerate(self._all(query), start=1):
+            values = dict(row._mapping)
+            if values["previous"] != previous or values["hash"] != _link(values):
+                raise JournalError(
+                    f"decision {number} of run {run} was changed, moved or removed after it was recorded"
+                )
+            previous = values["hash"]
+        return previous
+
+    def _check_open(self, connection: sa.Connection, decision: Decision) -> None:
+        where = (GATES.c.run == decision.run, GATES.c.gate == decision.gate)
+        row = connection.execute(sa.select(GATES).where(*where).order_by(GATES.c.seq.desc())).first()
+        if row is None:
+            raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} has not been reached")
+        if row.round != decision.round or row.digest != decision.digest:
+            raise DecisionRefused(
+                f"the decision is about digest {decision.digest[:12]}, but gate {decision.gate!r} now shows "
+                f"{row.digest[:12]}; look at it again with `backend-crew show {decision.run}`"
+            )
+        if not row.open:
+            taken = connection.execute(
+                sa.select(DECISIONS).where(
+                    DECISIONS.c.run == decision.run,
+                    DECISIONS.c.gate == decision.gate,
+                    DECISIONS.c.round == decision.round,
+                )
+            ).first()
+            by = f": {taken.verdict} by {taken.actor} at {taken.at}" if taken else ""
+            raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} is already decided{by}")
+
+    # -- intents, events, usage ---------------------------------------------------------------------------------
+
+    def intend(self, run: str, kind: str, key: str, detail: Mapping[str, Any]) -> bool:
+        """Record that an effect is about to happen; False when that very effect was begun before."""
+        try:
+            with self._write(run) as connection:
+                values = {"run": run, "kind": kind, "key": key, "detail": canonical(detail), "state": "begun"}
+                connection.execute(sa.insert(INTENTS).values(**values, at=now()))
+        except IntegrityError:
+            return False
+        return True
+
+    def settle(self, run: str, kind: str, key: str, state: str, detail: Mapping[str, Any]) -> None:
+        """Record how an effect ended."""
+        with self._write(run) as connection:
+            where = (INTENTS.c.run == run, INTENTS.c.kind == kind, INTENTS.c.key == key)
+            connection.execute(sa.update(INTENTS).where(*where).values(state=state, detail=canonical(detail)))
+
+    def intent(self, run: str, kind: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The state and detail of an effect that was begun."""
+        where = (INTENTS.c.run == run, INTENTS.c.kind == kind, INTENTS.c.key == key)
+        rows = self._all(sa.select(INTENTS).where(*where))
+        return (str(rows[0].state), json.loads(rows[0].detail)) if rows else None
+
+    def event(self, run: str, kind: str, **data: Any) -> None:
+        """Append one line to the run's event log."""
+        at = now()
+        with self._write(run) as connection:
+            connection.execute(sa.insert(EVENTS).values(run=run, at=at, kind=kind, data=canonical(data)))
+        line = canonical({"at": at, "event": kind, **data})
+        with (self.folder(run) / "events.jsonl").open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+        if self.listener:
+            self.listener(run, kind, data)
+
+    def events(self, run: str, kind: str | None = None) -> tuple[Mapping[str, Any], ...]:
+        """The run's events in order, each with `at` and `event`."""
+        query = sa.select(EVENTS).where(EVENTS.c.run == run).order_by(EVENTS.c.seq)
+        rows = self._all(query.where(EVENTS.c.kind == kind) if kind else query)
+        return tuple({"at": row.at, "event": row.kind, **json.loads(row.data)} for row in rows)
+
+    def spend(self, run: str, **values: Any) -> None:
+        """Record one model call: stage, task, model, prompt_tokens, completion_tokens, cost, seconds."""
+        with self._write(run) as connection:
+            connection.execute(sa.insert(USAGE).values(run=run, at=now(), **values))
+
+    def totals(self, run: str, stage: str | None = None) -> Totals:
+        """What was spent so far."""
+        count, unknown = sa.func.count(), sa.func.count() - sa.func.count(USAGE.c.cost)
+        sums = [
+            sa.func.coalesce(sa.func.sum(column), 0) for column in (USAGE.c.prompt_tokens, USAGE.c.completion_tokens)
+        ]
+        query = sa.select(count, *sums, sa.func.coalesce(sa.func.sum(USAGE.c.cost), 0.0), unknown)
+        query = query.where(USAGE.c.run == run)
+        row = self._all(query.where(USAGE.c.stage == stage) if stage else query)[0]
+        return Totals(row[0], row[1], row[2], None if row[4] else float(row[3]))
+
+    # -- the connection -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _write(self, run: str | None = None) -> Iterator[sa.Connection]:
+        """One transaction; with a run, its lease must still be ours."""
+        try:
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                if run is not None and run in self._epochs:
+                    epoch = connection.execute(sa.select(RUNS.c.epoch).where(RUNS.c.id == run)).scalar()
+                    if epoch != self._epochs[run]:
+                        raise LeaseLost(f"run {run} was taken over by another process")
+                yield connection
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise JournalError(f"the journal in {self.home} cannot be written: {_first_line(error)}") from error
+
+    def _all(self, query: sa.Select[Any]) -> list[Any]:
+        try:
+            with self._engine.connect() as connection:
+                return list(connection.execute(query).all())
+        except DatabaseError as error:
+            raise JournalError(f"the journal in {self.home} cannot be read: {_first_line(error)}") from error
+
+
+def _tune_sqlite(engine: sa.Engine) -> None:
+    """Write-ahead log, full durability, and write locks taken at once instead of half-way through."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _link(values: Mapping[str, Any]) -> str:
+    return sha256(canonical([values["previous"], *(values[name] for name in _CHAINED)]))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def _run(row: Any) -> Run:
+    values = dict(row._mapping)
+    values.update(options=json.loads(row.options), profile=json.loads(row.profile), status=Status(row.status))
+    return Run(**values)
+
+
+def _output(row: Any) -> Output:
+    return Output(
+        row.seq, row.task, row.round, row.artifact, json.loads(row.payload), row.digest, row.commit_id, row.at
+    )
+
+
+def _gate(row: Any) -> GateRow:
+    draft = json.loads(row.draft) if row.draft else None
+    return GateRow(row.gate, row.round, json.loads(row.packet), row.digest, row.at, draft, bool(row.open))
+
+
+def _decision(row: Any) -> Decision:
+    values = {name: row._mapping[name] for name in (*_CHAINED, "hash")}
+    values["payload"] = json.loads(row.payload)
+    return Decision(**values)

@@ -1,0 +1,82 @@
+"""The entry points, and the one door through which the process leaves."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from backend_crew.crew import settings
+from backend_crew.crew.errors import BackendCrewError
+from backend_crew.tools.errors import ToolError
+
+BUG = 70
+INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The `backend-crew` command."""
+    settings.prepare()
+    from backend_crew.crew.cli import cli
+
+    _leave(lambda: cli(args=argv, standalone_mode=False, prog_name="backend-crew"))
+
+
+def run_crew() -> None:
+    """What `crewai run` starts: the feature and repository come from the environment, the rest from `backend-crew run`."""
+    feature, repo = settings.get("FEATURE"), settings.get("REPO")
+    if feature is None or repo is None:
+        example = 'FEATURE="Order refunds" REPO=../shop crewai run'
+        click.echo(f"set FEATURE and REPO, for example: {example}", err=True)
+        raise SystemExit(2)
+    argv = ["run", feature, "--repo", repo]
+    for variable, flag in (("DATABASE_URL_ENV", "--database-url-env"), ("ENV_FILE", "--env-file")):
+        if value := settings.get(variable):
+            argv += [flag, value]
+    config = Path("config")
+    if (config / "agents.yaml").is_file() and (config / "tasks.yaml").is_file():
+        argv += ["--config", str(config)]
+    main(argv)
+
+
+def _leave(command: "object") -> None:
+    """Every way out: expected errors are one message and their code, bugs a log file and 70."""
+    assert callable(command)
+    try:
+        result = command()
+    except SystemExit:
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except BackendCrewError as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except ToolError as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:  # noqa: BLE001  # the boundary of the process
+        raise SystemExit(_bug(error, error.__traceback__)) from None
+    raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def _bug(error: BaseException, trace: TracebackType | None) -> int:
+    """Keep the traceback in a file and say where."""
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        folder = settings.state_home()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"bug-{os.getpid()}.log"
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"this is a bug in backend-crew ({type(error).__name__}); the details are in {path}", err=True)
+    except OSError:
+        click.echo(text, err=True)
+    return BUG

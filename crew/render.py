@@ -1,0 +1,235 @@
+"""Artifacts as Markdown, for people at gates and for agents as context: one rendering for both."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from backend_crew.crew import artifacts as a
+
+NOTHING = "- none\n"
+_LAYER_TITLES = {
+    "data_access": "Data access",
+    "business_logic": "Business logic",
+    "presentation": "Presentation",
+    "cross_cutting": "Cross-cutting",
+    "tests": "Tests",
+}
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    body = [tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in body)]
+    return "\n".join(lines) + "\n"
+
+
+def analysis(value: a.Analysis) -> str:
+    """Findings by topic, each with its lines."""
+    parts = [value.overview, ""]
+    for topic in dict.fromkeys(finding.topic for finding in value.findings):
+        parts.append(f"**{topic}**")
+        for finding in value.findings:
+            if finding.topic == topic:
+                places = ", ".join(f"{one.path}:{one.line}" for one in finding.evidence)
+                parts.append(f"- {finding.statement} ({places})")
+    if value.relevant_files:
+        parts += ["", "Relevant files: " + ", ".join(value.relevant_files)]
+    return "\n".join(parts) + "\n"
+
+
+def question(value: a.Question) -> str:
+    """One question with its numbered options, the recommended one first in words."""
+    options = "".join(f"  {number}. {option}\n" for number, option in enumerate(value.options, start=1))
+    return (
+        f"**{value.id}** ({value.area}) {value.question}\n  Why it matters: {value.why}\n{options}"
+        f"  Recommended: {value.recommended} - {value.reason}\n"
+    )
+
+
+def questions(value: a.Questions) -> str:
+    """Every question, then what the feature text already settles."""
+    settled = [f'{one.area}: settled by "{one.quote}"' for one in value.settled]
+    return "\n".join(question(one) for one in value.items) + ("\n" + _bullets(settled) if settled else "")
+
+
+def answers(value: a.Answers) -> str:
+    """One line an answer, with where it came from."""
+    return _bullets(f"{one.id}: {one.answer} ({one.source})" for one in value.items)
+
+
+def requirements(value: a.Requirements) -> str:
+    """The overview, the numbered criteria, and what is out of scope."""
+    out = f"\nOut of scope:\n{_bullets(value.out_of_scope)}" if value.out_of_scope else ""
+    return f"{value.overview}\n\n{_bullets(f'**{one.id}** {one.text}' for one in value.criteria)}{out}"
+
+
+def data_model(value: a.DataModel) -> str:
+    """Tables with columns, then a mermaid ER diagram made from the same data."""
+    parts = []
+    for entity in value.entities:
+        parts.append(f"**{entity.name}** (`{entity.table}`, {entity.change})\n")
+        if entity.columns:
+            rows = [
+                (
+                    f"`{one.name}`",
+                    one.type,
+                    "yes" if one.nullable else "no",
+                    one.default or "",
+                    "; ".join(one.constraints),
+                )
+                for one in entity.columns
+            ]
+            parts.append(_table(("column", "type", "null", "default", "constraints"), rows))
+        parts.append(
+            _bullets([f"index: {one}" for one in entity.indexes] + [f"relation: {one}" for one in entity.relations])
+        )
+    notes = f"\n{value.notes}\n" if value.notes else ""
+    return "\n".join(parts) + notes + f"\n```mermaid\n{mermaid(value)}```\n"
+
+
+def mermaid(value: a.DataModel) -> str:
+    """An ER diagram of the entities and their columns."""
+    lines = ["erDiagram"]
+    for entity in value.entities:
+        lines.append(f"    {_word(entity.table)} {{")
+        lines += [f"        {_word(one.type)} {_word(one.name)}" for one in entity.columns]
+        lines.append("    }")
+    return "\n".join(lines) + "\n"
+
+
+def _word(text: str) -> str:
+    cleaned = "".join(char if char.isalnum() or char == "_" else "_" for char in text).strip("_")
+    return cleaned or "x"
+
+
+def migration_plan(value: a.MigrationPlan) -> str:
+    """Whether one is needed, its steps, its rollback and what it does to data."""
+    if not value.needed:
+        return f"No migration: {value.reason}\n"
+    steps = "".join(f"{number}. {step}\n" for number, step in enumerate(value.steps, start=1))
+    return f"{value.reason}\n\n{steps}\nRollback: {value.rollback}\n\nEffect on data: {value.data_impact}\n"
+
+
+def design(value: a.Design) -> str:
+    """The whole design, in the order in which a reviewer asks."""
+    contract = f"```yaml\n{value.api.document.rstrip()}\n```\n" if value.api.document else f"{value.api.reason or ''}\n"
+    rows = [(f"`{one.path}`", one.action, _LAYER_TITLES[one.layer], one.purpose) for one in value.files]
+    decisions = "\n".join(
+        f"**{one.title}**: {one.choice}\n  Options: {'; '.join(one.options)}\n  Trade-off: {one.trade_off}\n"
+        for one in value.decisions
+    )
+    packages = [f"`{one.name}{one.version}`: {one.reason}" for one in value.new_dependencies]
+    return (
+        f"{value.overview}\n\n## Architecture\n\n**Presentation.** {value.presentation}\n\n"
+        f"**Business logic.** {value.business_logic}\n\n**Data access.** {value.data_access}\n\n"
+        f"**Cross-cutting.** {value.cross_cutting}\n\n"
+        f"## API contract ({value.api.kind})\n\nAuthentication: {value.api.authentication}\n\n"
+        f"Errors: {value.api.error_format}\n\n{contract}\n"
+        f"## Data model\n\n{data_model(value.data_model)}\n## Migration plan\n\n{migration_plan(value.migration)}\n"
+        f"## Implementation plan\n\n{_table(('file', 'action', 'layer', 'purpose'), rows)}\n"
+        f"Integration points:\n{_bullets(value.integration_points) or '- none'}\n"
+        f"New dependencies:\n{_bullets(packages) if packages else '- none'}\n"
+        f"## Criteria covered\n\n{_bullets(f'{one.criterion}: {one.by}' for one in value.coverage)}\n"
+        f"## Decisions\n\n{decisions}"
+    )
+
+
+def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:
+    """What a layer says it did, and the files that the diff shows."""
+    files = [f"`{one['path']}` {one['status']} (+{one['added']} -{one['removed']})" for one in facts.get("files", ())]
+    return f"{value.summary}\n\n{_bullets(files)}{altered(facts.get('altered', ()))}"
+
+
+def altered(items: Iterable[Mapping[str, Any]]) -> str:
+    """Existing definitions that changed, each with its reason."""
+    lines = [f"`{one['name']}` in {one['path']}:{one['line']}: {one['what']} - {one['reason']}" for one in items]
+    return f"\nExisting definitions that changed:\n{_bullets(lines)}" if lines else ""
+
+
+def security_review(value: a.SecurityReview) -> str:
+    """Findings with severity, place and fix."""
+    lines = [
+        f"{one.severity}: {one.problem} ({one.evidence.path}:{one.evidence.line}). Fix: {one.fix}"
+        for one in value.findings
+    ]
+    return f"{value.overview}\n{_bullets(lines) or NOTHING}"
+
+
+def migration_review(value: a.MigrationReview) -> str:
+    """Impact, locks, risks, rollback and the guard's recommendation."""
+    risks = [f"{one.severity}: {one.risk} - {one.mitigation}" for one in value.risks]
+    return (
+        f"Impact: {value.impact}\n\nLocks: {value.locks}\n\nRisks:\n{_bullets(risks) or NOTHING}\n"
+        f"Rollback: {value.rollback}\n\nThe migration guard recommends: **{value.recommendation}** - {value.reason}\n"
+    )
+
+
+def test_report(value: a.TestReport) -> str:
+    """Which tests show which criterion."""
+    lines = [f"{one.criterion}: {', '.join(one.tests)}" for one in value.shown]
+    return f"{value.overview}\n\n{_bullets(lines)}" + (f"\n{value.recommendation}\n" if value.recommendation else "")
+
+
+def rehearsal(facts: Mapping[str, Any]) -> str:
+    """The rehearsal's steps, row counts and findings, from its record."""
+    if facts["status"] == "not rehearsed":
+        return f"**Not rehearsed**: {facts['reason']}\n"
+    rows = [
+        (one["name"], "ok" if one["ok"] else "FAILED", f"{one['seconds']:.1f} s", _counts(one["tables"]), one["detail"])
+        for one in facts["steps"]
+    ]
+    findings = [f"{one['severity']}: {one['text']}" for one in facts["findings"]]
+    status = "passed" if facts["status"] == "passed" else f"FAILED: {facts['reason']}"
+    return (
+        f"Rehearsal {status}, on {facts['data']}, {facts['from_revision']} → {facts['to_revision']}\n\n"
+        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}"
+    )
+
+
+def _counts(tables: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {facts['rows']}" for name, facts in sorted(tables.items()))
+
+
+def sql(title: str, text: str | None, missing: str) -> str:
+    """SQL in a fence, or why there is none."""
+    return f"**{title}**\n\n" + (f"```sql\n{text.strip()}\n```\n" if text else f"{missing}\n")
+
+
+def changed(before: str, after: str) -> str:
+    """A unified diff between two versions of what a gate shows; empty when they are equal."""
+    lines = list(
+        difflib.unified_diff(before.splitlines(), after.splitlines(), "last version", "this version", lineterm="", n=1)
+    )
+    if len(lines) > 400:
+        lines = [*lines[:400], f"… {len(lines) - 400} more lines"]
+    return "\n".join(lines)
+
+
+def output(artifact: str, payload: Mapping[str, Any]) -> str:
+    """Any recorded output, by its kind."""
+    facts = payload.get("facts", {})
+    if artifact == "Answers":
+        return answers(a.Answers.model_validate(payload))
+    if artifact == "Rehearsal":
+        return rehearsal(payload)
+    kind = a.ARTIFACTS.get(artifact)
+    if kind is None:
+        return _bullets(f"{name}: {value}" for name, value in payload.items())
+    value = kind.model_validate({name: item for name, item in payload.items() if name != "facts"})
+    if isinstance(value, a.ChangeSet):
+        return change_set(value, facts)
+    if isinstance(value, a.Note):
+        return f"{value.text}\n"
+    renderers = {
+        "Analysis": analysis,
+        "Questions": questions,
+        "Requirements": requirements,
+        "Design": design,
+        "SecurityReview": security_review,
+        "MigrationReview": migration_review,
+        "TestReport": test_report,
+    }
+    return str(renderers[artifact](value))  # type: ignore[operator]  # each renderer takes the kind that it is keyed by

@@ -1,0 +1,162 @@
+"""The main path: start a run, take passes over its crew, ask at its gates, and stop truthfully."""
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from backend_crew.crew import roles, settings
+from backend_crew.crew.approvers import Approver
+from backend_crew.crew.errors import BackendCrewError, UsageError
+from backend_crew.crew.journal import Journal, Run, canonical, now, sha256
+from backend_crew.crew.model import ENDED, Status, Stop
+from backend_crew.crew.recording import Inputs, Model, Recorder
+from backend_crew.crew.roles import RoleSpec
+from backend_crew.crew.session import Session, open_session
+from backend_crew.crew.stopping import StopFlag
+from backend_crew.tools import deny, git, stack
+
+FEATURE_LIMIT = 50_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def start(
+    journal: Journal,
+    repo: Path,
+    feature: str,
+    *,
+    brief: str = "",
+    options: settings.Options,
+    assume_backend: bool = False,
+) -> Run:
+    """Record a new run and make its private clone; nothing is spent and nothing is written to the repository."""
+    feature, brief = _text("feature", feature), _text("brief", brief) if brief else ""
+    spec = roles.load(Path(options.config) if options.config else None)
+    repository = git.inspect(repo)
+    if not assume_backend and not stack.has_backend(stack.detect(repository.root)):
+        raise UsageError(f"no backend was found in {repository.root}; name another folder, or pass --assume-backend")
+    name, slug = f"{_slug(feature)[:24].strip('-')}-{secrets.token_hex(2)}", _slug(feature)[:40].strip("-")
+    clone = git.clone(repository, journal.folder(name), include_dirty=options.include_dirty, denied=_denied)
+    run = Run(
+        id=name,
+        created=now(),
+        repo=str(repository.root),
+        feature=feature,
+        brief=brief,
+        options=asdict(options),
+        profile={
+            "spec": spec.digest,
+            "head": repository.head,
+            "dirty": list(repository.dirty),
+            "sample": git.tree_id(clone, clone.base),
+        },
+        base=clone.base,
+        branch=f"backend-crew/{name}" if name.startswith(slug) else f"backend-crew/{name}-{slug}",
+        inputs=sha256(canonical([feature, brief, spec.digest])),
+        status=Status.RUNNING,
+        reason="",
+        epoch=0,
+    )
+    journal.create(run)
+    journal.event(name, "run created", repo=run.repo, base=run.base)
+    return run
+
+
+def _denied(path: str) -> bool:
+    return deny.is_read_denied(path) is not None
+
+
+def _text(what: str, text: str) -> str:
+    if not text.strip():
+        raise UsageError(f"the {what} text is empty")
+    if len(text) > FEATURE_LIMIT:
+        raise UsageError(f"the {what} text has {len(text)} characters; up to {FEATURE_LIMIT} are read")
+    return _CONTROL.sub("", text)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.strip().splitlines()[0].lower()).strip("-") or "feature"
+
+
+class Models:
+    """Opens each role's model once: per-role llm, then --model, then MODEL, then the default; no other fallback."""
+
+    def __init__(self, run: Run, *, record: Path | None = None, only: Model | None = None) -> None:
+        self._run, self._record, self._only = run, record, only
+        self._open: dict[str, Model] = {}
+
+    def __call__(self, role: RoleSpec) -> Model:
+        """The model of a role."""
+        if self._only is not None:
+            return self._only
+        # each role has a client of its own: CrewAI counts a shared client's tokens once per agent
+        if role.name not in self._open:
+            self._open[role.name] = self._opened(role)
+        return self._open[role.name]
+
+    def _opened(self, role: RoleSpec) -> Model:
+        from backend_crew.crew.llm import ProviderModel
+
+        name = role.llm or self._run.options.get("model") or settings.get("MODEL") or settings.DEFAULT_MODEL
+        model = ProviderModel(name)
+        if self._record is None:
+            return model
+        head = {"recording": 1, "made": now()[:10], "source": name, "inputs": vars(inputs_of(self._run))}
+        return Recorder(model, self._record, head)
+
+
+def inputs_of(run: Run) -> Inputs:
+    """What a recording of this run depends on."""
+    return Inputs(sha256(canonical([run.feature, run.brief])), str(run.profile["spec"]), str(run.profile["sample"]))
+
+
+def advance(journal: Journal, name: str, models: Models, approver: Approver | None, stop: StopFlag) -> Stop:
+    """Take passes over a run until it ends or waits for somebody who is not here."""
+    run = journal.run(name)
+    if run.status in ENDED:
+        return Stop(run.status, run.reason)
+    with journal.lease(run.id):
+        session = open_session(journal, run.id, stop)
+        journal.set_status(run.id, Status.RUNNING)
+        while True:
+            ended = _one_pass(session, models)
+            if ended.status is Status.RUNNING:
+                continue
+            if ended.status is Status.WAITING and approver is not None and _decided(session, approver, ended):
+                stop.clear_waiting()
+                continue
+            journal.set_status(run.id, ended.status, session.redact(ended.reason))
+            session.note("run stopped", status=ended.status.value, reason=ended.reason, gate=ended.gate)
+            return ended
+
+
+def _one_pass(session: Session, models: Models) -> Stop:
+    from backend_crew.crew.crew import run_pass
+
+    with _timed(session):
+        try:
+            return run_pass(session, models)
+        except BackendCrewError as error:
+            status = {4: Status.MODEL, 5: Status.BUDGET, 130: Status.INTERRUPTED}.get(error.exit_code, Status.FAILED)
+            if status is Status.FAILED and error.exit_code == 2:
+                raise
+            return Stop(status, str(error))
+
+
+@contextmanager
+def _timed(session: Session) -> Iterator[None]:
+    session.started = time.monotonic()
+    try:
+        yield
+    finally:
+        session.note("pass ended", seconds=round(time.monotonic() - session.started, 1))
+        session.started = time.monotonic()
+
+
+def _decided(session: Session, approver: Approver, stop: Stop) -> bool:
+    assert stop.gate is not None
+    row = session.journal.gate(session.id, stop.gate)
+    return row is not None and approver.ask(session.journal, session.id, row)

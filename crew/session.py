@@ -1,0 +1,165 @@
+"""Everything that one pass over one run works with."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from backend_crew.crew import budget, settings
+from backend_crew.crew.artifacts import Artifact
+from backend_crew.crew.errors import UsageError
+from backend_crew.crew.journal import Journal, Run
+from backend_crew.crew.model import Status, Stop
+from backend_crew.crew.permissions import Permissions
+from backend_crew.crew.roles import CrewSpec, TaskSpec, load
+from backend_crew.crew.stopping import StopFlag
+from backend_crew.tools import apply, git, migrations, runtime, sandbox, secrets, testrun
+from backend_crew.tools.workspace import Workspace
+
+Kind = TypeVar("Kind", bound=Artifact)
+
+
+@dataclass
+class Session:
+    """One open run: its history, its private tree, and the doors through which it acts."""
+
+    journal: Journal
+    run: Run
+    spec: CrewSpec
+    repository: git.Repository
+    clone: git.Clone
+    permissions: Permissions
+    workspace: Workspace
+    runtime: runtime.Runtime
+    sandbox: sandbox.Sandbox | sandbox.NoSandbox
+    migrations: migrations.MigrationTool | None
+    tests: testrun.TestCommand | None
+    redact: secrets.Redactor
+    stop: StopFlag
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Tools run one at a time: CrewAI calls several in parallel threads."""
+    started: float = field(default_factory=time.monotonic)
+    start_commit: str = ""
+    """What the tree was when the task at hand began."""
+    attempts: int = 0
+    """Refused submissions of the task at hand."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def root(self) -> Path:
+        """The person's repository; commands see the private tree at this path."""
+        return self.repository.root
+
+    @property
+    def folder(self) -> Path:
+        """The run's private folder."""
+        return self.journal.folder(self.run.id)
+
+    def typed(self, task: str, kind: type[Kind]) -> Kind | None:
+        """A task's recorded hand-in as its type; None when there is none, or when the task was skipped."""
+        output = self.journal.output(self.run.id, task)
+        if output is None or output.artifact != kind.__name__:
+            return None
+        return kind.model_validate({name: value for name, value in output.payload.items() if name != "facts"})
+
+    def only(self, kind: type[Kind]) -> Kind | None:
+        """The recorded hand-in of the task that produces this kind."""
+        return self.typed(self.spec.producing(kind.__name__).name, kind)
+
+    def payload(self, task: str) -> Mapping[str, Any] | None:
+        """A task's recorded output as it was written."""
+        output = self.journal.output(self.run.id, task)
+        return output.payload if output else None
+
+    def head(self) -> str:
+        """The commit that the newest recorded work left."""
+        return self.journal.head(self.run.id) or self.clone.base
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Append an event, with secrets taken out."""
+        clean = {name: self.redact(value) if isinstance(value, str) else value for name, value in data.items()}
+        self.journal.event(self.run.id, kind, **clean)
+
+    def begin(self, task: TaskSpec) -> None:
+        """A task starts: from the commit that is recorded, whatever a killed attempt left behind."""
+        self.start_commit = self.journal.head(self.run.id, partial=False) or self.clone.base
+        git.reset(self.clone, self.head())
+        self.workspace = Workspace(self.clone.tree, self.permissions)
+        self.attempts = 0
+        self.permissions.enter(task)
+
+    def database(self) -> Path | None:
+        """The SQLite file that the person named, if it is one."""
+        url = settings.get(self.database_env) if self.database_env else None
+        return apply.parse_sqlite_url(url, self.root) if url else None
+
+    @property
+    def database_env(self) -> str | None:
+        """The environment variable that holds the database's URL."""
+        return self.run.options.get("database_env")
+
+    def minutes(self) -> float:
+        """Minutes that passes over this run have taken, this one included."""
+        earlier = sum(float(one.get("seconds", 0)) for one in self.journal.events(self.run.id, "pass ended"))
+        return (earlier + time.monotonic() - self.started) / 60
+
+    def over_budget(self) -> Stop | None:
+        """The stop that the caps demand, if one is reached."""
+        task = self.permissions.task
+        stage = self.journal.totals(self.run.id, task.stage) if task else self.journal.totals(self.run.id)
+        caps = budget.caps_from(self.run.options)
+        reason = budget.reached(caps, self.journal.totals(self.run.id), stage, self.minutes())
+        return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
+
+
+def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
+    """Open a run as it is recorded; raises UsageError when its repository or roles are gone or changed."""
+    run = journal.run(name)
+    options = run.options
+    spec = load(Path(options["config"]) if options.get("config") else None)
+    if spec.digest != run.profile["spec"]:
+        raise UsageError(
+            f"the roles and tasks in {spec.folder} changed since run {run.id} started; "
+            "put them back, or start a new run with the new ones"
+        )
+    repository = git.inspect(Path(run.repo))
+    clone = git.open_clone(journal.folder(run.id), run.base)
+    tool = _migration_tool(clone.tree)
+    permissions = Permissions(journal, run.id, spec, lambda path: bool(tool and migrations.new_files(tool, [path])))
+    runs = runtime.find_runtime(
+        repository.root,
+        python=Path(options["python"]) if options.get("python") else None,
+        virtual_env=Path(env) if (env := settings.get("VIRTUAL_ENV")) else None,
+    )
+    return Session(
+        journal=journal,
+        run=run,
+        spec=spec,
+        repository=repository,
+        clone=clone,
+        permissions=permissions,
+        workspace=Workspace(clone.tree, permissions),
+        runtime=runs,
+        sandbox=sandbox.find_sandbox(),
+        migrations=tool,
+        tests=_test_command(clone.tree, runs, options),
+        redact=secrets.Redactor(secrets.values_from_env_files(repository.root)),
+        stop=stop,
+    )
+
+
+def _migration_tool(tree: Path) -> migrations.MigrationTool | None:
+    found = migrations.detect(tree)
+    return next((tool for tool in found if tool.can_rehearse), found[0] if found else None)
+
+
+def _test_command(tree: Path, runs: runtime.Runtime, options: Mapping[str, Any]) -> testrun.TestCommand | None:
+    if options.get("test_command"):
+        return testrun.TestCommand(tuple(options["test_command"]), "generic", "--test-command")
+    return testrun.find_command(tree, runs)

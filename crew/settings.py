@@ -1,0 +1,84 @@
+"""The one place that reads the environment; `prepare` runs before the first import of crewai."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+DEFAULT_MODEL = "anthropic/claude-sonnet-4-6"
+
+#: What crewai must find in the environment when it is first imported (see docs/architecture.md).
+_QUIET = {
+    # its import loads a .env: a hostile repository's OPENAI_BASE_URL would receive the key
+    "PYTHON_DOTENV_DISABLED": "1",
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+    # the first-run question about traces would otherwise read from the gate's stdin
+    "CREWAI_TESTING": "true",
+    "OTEL_SDK_DISABLED": "true",
+}
+
+
+def prepare(home: Path | None = None) -> None:
+    """Set crewai's switches: no .env loading, no telemetry, no tracing unless the user turned it on."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
+    # crewai keeps a small output store of its own; it must not land beside other projects' data
+    os.environ.setdefault("CREWAI_STORAGE_DIR", str((home or state_home()) / "crewai"))
+
+
+def environment() -> Mapping[str, str]:
+    """A copy of this process's environment."""
+    return dict(os.environ)
+
+
+def get(name: str) -> str | None:
+    """One variable, or None when it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+def state_home() -> Path:
+    """Where runs are kept: BACKEND_CREW_HOME, else the platform's state folder."""
+    named = get("BACKEND_CREW_HOME")
+    return Path(named).expanduser().absolute() if named else Path(platformdirs.user_state_dir("backend-crew"))
+
+
+def load_env_file(path: Path) -> tuple[str, ...]:
+    """Read NAME=value lines from a file that the person named; variables that are set already win."""
+    names = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, separator, value = line.strip().removeprefix("export ").partition("=")
+        if separator and name.strip().isidentifier() and not line.lstrip().startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip().strip("'\""))
+            names.append(name.strip())
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Limits on what a run may spend; None means no limit."""
+
+    calls: int | None = 400
+    tokens: int | None = 6_000_000
+    minutes: float | None = 120.0
+    cost: float | None = None
+    """US dollars."""
+    stage_calls: int | None = 150
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person chose for a run; kept in the journal, so that resuming needs no flags."""
+
+    model: str | None = None
+    config: str | None = None
+    database_env: str | None = None
+    python: str | None = None
+    test_command: tuple[str, ...] = ()
+    include_dirty: bool = False
+    replay: str | None = None
+    caps: Caps = field(default_factory=Caps)

@@ -1,0 +1,221 @@
+"""What trusted code does between the agents' tasks: baseline, rehearsal, apply, verification."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backend_crew.crew import gates, settings, verdict
+from backend_crew.crew.artifacts import Design
+from backend_crew.crew.journal import canonical, sha256
+from backend_crew.crew.session import Session
+from backend_crew.crew.summary import summarise
+from backend_crew.tools import alembic, apply, environment, git, migrations, rehearsal
+from backend_crew.tools.errors import ToolError, ToolFault
+from backend_crew.tools.sandbox import NoSandbox
+
+Payload = dict[str, Any]
+
+
+def baseline(session: Session) -> tuple[str, Payload]:
+    """The tests as they stand before the change, and the new packages that the person approved."""
+    design = session.only(Design)
+    packages = [f"{one.name}{one.version}" for one in design.new_dependencies] if design else []
+    installed: Payload = {}
+    if packages:
+        installed = vars(environment.install(session.runtime, packages, session.folder / "packages"))
+        session.note("dependencies", **installed)
+    return "Baseline", {**verdict.summarised(verdict.run_tests(session)), "dependencies": installed}
+
+
+def rehearse(session: Session) -> tuple[str, Payload]:
+    """Run the new migrations on a throw-away copy: up, down, up; never on the person's database."""
+    tool, changes = session.migrations, git.changes(session.clone, session.clone.base)
+    paths = [change.path for change in changes]
+    files = list(migrations.new_files(tool, paths)) if tool else []
+    edited = [one.path for one in changes if one.path in files and one.status != "added"]
+    if not files:
+        reason = f"none of the {len(paths)} changed files is a migration" + (
+            "" if tool else "; no migration tool was found"
+        )
+        return "Rehearsal", {"status": "no migrations", "reason": reason, "files": []}
+    assert tool is not None
+    facts: Payload = {"files": [_file(session, path) for path in files], "tool": tool.name}
+    facts["apply_command"] = " ".join(tool.apply_command)
+    facts["target"] = _target(session)
+    facts |= _rehearsed(session, tool)
+    if edited:
+        text = f"migrations that existed before were changed: {', '.join(edited)}; databases that ran them will not run them again"
+        facts["findings"] = [*facts.get("findings", []), {"severity": "error", "text": text}]
+    facts["manifest"] = manifest(session, files)
+    return "Rehearsal", facts
+
+
+def _rehearsed(session: Session, tool: migrations.MigrationTool) -> Payload:
+    if not tool.can_rehearse:
+        return _not_rehearsed(f"{tool.name} migrations are shown whole, but cannot be rehearsed here")
+    if isinstance(session.sandbox, NoSandbox):
+        return _not_rehearsed(f"no sandbox: {session.sandbox.reason}")
+    try:
+        result = rehearsal.rehearse(
+            session.sandbox,
+            session.clone.tree,
+            session.root,
+            session.runtime,
+            tool,
+            before=_before(session),
+            database=_existing(session.database()),
+            env_name=session.database_env,
+            env={},
+            stop=lambda: bool(session.stop),
+        )
+    except ToolError as error:
+        return {**_not_rehearsed(str(error)), "status": "failed"}
+    return _plain(result)
+
+
+def _plain(result: rehearsal.Rehearsal) -> Payload:
+    """The rehearsal as JSON values, the schema digests included, the data never."""
+    plain = dataclasses.asdict(result)
+    return {**plain, "steps": list(plain["steps"]), "findings": list(plain["findings"])}
+
+
+def _not_rehearsed(reason: str) -> Payload:
+    blank: Payload = {
+        "steps": [],
+        "findings": [],
+        "sql_up": None,
+        "sql_down": None,
+        "from_revision": None,
+        "to_revision": None,
+    }
+    return {"status": "not rehearsed", "reason": reason, "data": "none", **blank}
+
+
+def _existing(path: Path | None) -> Path | None:
+    return path if path and path.is_file() else None
+
+
+def _before(session: Session) -> str | None:
+    database = _existing(session.database())
+    return apply.sqlite_revision(database) if database else None
+
+
+def _file(session: Session, path: str) -> Payload:
+    data = session.workspace.read_bytes(path) if session.workspace.exists(path) else b""
+    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "text": data.decode("utf-8", "replace")[:20_000]}
+
+
+def _target(session: Session) -> Payload:
+    """Which database would be changed; never its password."""
+    name, database = session.database_env, session.database()
+    if name is None:
+        return {"kind": "none", "reason": "no database was named (--database-url-env)"}
+    if settings.get(name) is None:
+        return {"kind": "none", "reason": f"the environment variable {name} is not set"}
+    if database is None:
+        return {"kind": "other", "reason": f"{name} does not name a SQLite file; apply by hand"}
+    if not database.is_file():
+        return {"kind": "none", "reason": f"{database} does not exist"}
+    status = database.stat()
+    identity = {"path": str(database), "device": status.st_dev, "inode": status.st_ino}
+    return {"kind": "sqlite", **identity, "revision": apply.sqlite_revision(database), "variable": name}
+
+
+def manifest(session: Session, files: list[str]) -> str:
+    """SHA-256 over every repository file that applying would execute."""
+    entries: list[tuple[str, str]] = [(one["path"], one["sha256"]) for one in (_file(session, path) for path in files)]
+    if session.migrations and session.migrations.can_rehearse:
+        entries += alembic.manifest(session.clone.tree, session.migrations)
+    return sha256(canonical(sorted(set(entries))))
+
+
+def apply_migrations(session: Session) -> tuple[str, Payload]:
+    """Apply exactly what a person approved, once, to exactly the database that was shown."""
+    facts = session.payload("rehearse") or {}
+    if not facts.get("files"):
+        return "Applied", {"status": "no migrations"}
+    row = session.journal.gate(session.id, "migrations")
+    decision = session.journal.decision(session.id, "migrations", row.digest) if row else None
+    if row is None or decision is None or decision.verdict != gates.APPROVE:
+        return "Applied", {"status": "declined", "command": facts["apply_command"]}
+    target = facts["target"]
+    if target["kind"] != "sqlite" or facts["status"] != "passed":
+        reason = target.get("reason") or f"the rehearsal is {facts['status']!r}"
+        return "Applied", {"status": "approved, not applied", "reason": reason, "command": facts["apply_command"]}
+    bound = gates.packet_of(row).bound
+    if manifest(session, [one["path"] for one in facts["files"]]) != bound["manifest"] or _target(session) != target:
+        if not session.journal.intent(session.id, "apply", decision.hash):
+            reason = "the files or the database changed after they were approved; approve them again"
+            return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
+    return "Applied", _apply_once(session, facts, decision.hash)
+
+
+def _apply_once(session: Session, facts: Mapping[str, Any], grant: str) -> Payload:
+    """The intent is recorded first; after a crash the database itself says whether it happened."""
+    assert session.migrations is not None and not isinstance(session.sandbox, NoSandbox)
+    target, variable = facts["target"], str(facts["target"]["variable"])
+    database = Path(target["path"])
+    fresh = session.journal.intend(session.id, "apply", grant, {"target": target["path"], "to": facts["to_revision"]})
+    now = apply.sqlite_revision(database)
+    if not fresh and now == facts["to_revision"]:
+        session.journal.settle(session.id, "apply", grant, "done", {"found": now})
+        return {
+            "status": "applied",
+            "from": target["revision"],
+            "to": now,
+            "note": "found applied after an interruption",
+        }
+    try:
+        done = apply.apply_sqlite(
+            session.sandbox,
+            session.clone.tree,
+            session.root,
+            session.runtime,
+            session.migrations,
+            database=database,
+            env_name=variable,
+            target=str(facts["to_revision"]),
+            expected_revision=target["revision"],
+            backup_dir=session.folder / "backups",
+            stop=lambda: bool(session.stop),
+        )
+    except ToolError as error:
+        session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
+        return {"status": "failed", "reason": str(error), "command": facts["apply_command"]}
+    session.journal.settle(session.id, "apply", grant, "done", {"to": done.to_revision, "backup": str(done.backup)})
+    words = {"from": done.from_revision, "to": done.to_revision, "backup": str(done.backup)}
+    return {"status": "applied", **words, "seconds": round(done.seconds, 2)}
+
+
+def verify(session: Session) -> tuple[str, Payload]:
+    """The whole test suite after the change, against the one before it."""
+    return "Verification", verified(session)
+
+
+def verified(session: Session) -> Payload:
+    """A fresh verdict on the tree as it is now."""
+    now, before = verdict.summarised(run := verdict.run_tests(session)), session.payload("baseline") or {}
+    if run.junit:
+        (session.folder / "junit.xml").write_bytes(run.junit)
+    word, reason = verdict.verdict(before, now)
+    return {**now, "verdict": word, "why": reason, "against": verdict.against(before, now)}
+
+
+STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {
+    "baseline": baseline,
+    "rehearse": rehearse,
+    "apply": apply_migrations,
+    "verify": verify,
+    "summarise": summarise,
+}
+
+
+def run(session: Session, name: str) -> tuple[str, Payload]:
+    """Do one step; what its tools cannot do becomes its recorded result, never a crash."""
+    try:
+        return STEPS[name](session)
+    except ToolFault as error:
+        session.note("step failed", step=name, reason=str(error))
+        raise

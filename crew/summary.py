@@ -1,0 +1,174 @@
+"""The end of a run: verdict, summary and branch, built from the records and from nothing else."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from backend_crew.crew import budget, packets, render, reporting
+from backend_crew.crew.artifacts import Analysis, Answers, Design, Questions, Requirements, TestReport
+from backend_crew.crew.model import Status
+from backend_crew.crew.session import Session
+from backend_crew.tools import git
+
+Payload = dict[str, Any]
+
+
+def summarise(session: Session) -> tuple[str, Payload]:
+    """Look at the tree a last time, write the records for people, and publish the branch."""
+    final = _final_verdict(session)
+    facts = collect(session, final)
+    folder = _spec_folder(session)
+    facts["documents"] = folder
+    facts["next"] = _next_steps(session, facts)
+    _write_documents(session, folder, facts)
+    trailers = {"Backend-Crew-Run": session.id, "Backend-Crew-Decisions": session.journal.verify(session.id)}
+    commit = git.commit(session.clone, f"{title(session)}: specification and report", trailers=trailers)
+    facts["commit"] = commit
+    session.journal.intend(session.id, "publish", commit, {"branch": session.run.branch})
+    git.publish(session.clone, session.repository, session.run.branch)
+    session.journal.settle(session.id, "publish", commit, "done", {"branch": session.run.branch})
+    return "Summary", facts
+
+
+def title(session: Session) -> str:
+    """The feature's first line, short."""
+    return session.run.feature.strip().splitlines()[0][:60]
+
+
+def _final_verdict(session: Session) -> Payload:
+    """The recorded verification, or a fresh one when a repair changed the tree after it."""
+    from backend_crew.crew.steps import verified
+
+    recorded = dict(session.payload("verify") or {})
+    repair = next(task.name for task in session.spec.tasks if task.layer == "repair")
+    output = session.journal.output(session.id, repair)
+    return verified(session) if output is not None and output.artifact == "ChangeSet" else recorded
+
+
+def collect(session: Session, final: Mapping[str, Any]) -> Payload:
+    """Everything the summary says, each value read from a record."""
+    applied, rehearsed = session.payload("apply") or {}, session.payload("rehearse") or {}
+    design = session.only(Design)
+    changes = [one for one in git.changes(session.clone, session.clone.base) if not one.path.startswith("specs/")]
+    why = _unverified(final, applied, rehearsed)
+    totals = session.journal.totals(session.id)
+    return {
+        "run": session.id,
+        "title": title(session),
+        "branch": session.run.branch,
+        "status": (Status.UNVERIFIED if why else Status.FINISHED).value,
+        "why": why,
+        "endpoints": _endpoints(session),
+        "files": [vars(one) for one in changes],
+        "entities": [f"{one.name} ({one.change})" for one in design.data_model.entities] if design else [],
+        "services": [one.path for one in design.files if one.layer == "business_logic"] if design else [],
+        "migrations": {
+            "files": [one["path"] for one in rehearsed.get("files", ())],
+            "rehearsal": rehearsed.get("status"),
+            **applied,
+        },
+        "altered": packets.all_altered(session),
+        "decisions": [one.model_dump(mode="json") for one in design.decisions] if design else [],
+        "tests": {
+            name: final.get(name)
+            for name in ("status", "reason", "counts_known", "counts", "verdict", "why", "against", "command")
+        },
+        "criteria": _criteria(session, final),
+        "dependencies": (session.payload("baseline") or {}).get("dependencies", {}),
+        "gates": [
+            {
+                "gate": one.gate,
+                "round": one.round,
+                "verdict": one.verdict,
+                "by": one.actor,
+                "channel": one.channel,
+                "at": one.at,
+            }
+            for one in session.journal.decisions(session.id)
+        ],
+        "usage": {**vars(totals), "cost_words": budget.cost_words(totals)},
+    }
+
+
+def _unverified(final: Mapping[str, Any], applied: Mapping[str, Any], rehearsed: Mapping[str, Any]) -> str:
+    """Why a finished run cannot be called verified; empty when it can."""
+    if final.get("verdict") != "green":
+        return f"tests: {final.get('verdict')} - {final.get('why')}"
+    if rehearsed.get("status") == "failed":
+        return f"migration rehearsal failed: {rehearsed.get('reason')}"
+    if applied.get("status") in ("failed", "refused"):
+        return f"migration {applied['status']}: {applied.get('reason')}"
+    return ""
+
+
+def _endpoints(session: Session) -> list[Payload]:
+    output = session.journal.output(session.id, session.spec.producing("Design").name)
+    return list(output.payload["facts"].get("endpoints", ())) if output else []
+
+
+def _criteria(session: Session, final: Mapping[str, Any]) -> list[Payload]:
+    """Each criterion with the tests that show it and their recorded outcome."""
+    requirements, report = session.only(Requirements), session.only(TestReport)
+    shown = {one.criterion: one.tests for one in report.shown} if report else {}
+    cases = final.get("cases", {})
+    rows = []
+    for one in requirements.criteria if requirements else ():
+        tests = [{"id": test, "outcome": cases.get(test, "not run")} for test in shown.get(one.id, ())]
+        passed = bool(tests) and all(test["outcome"] == "passed" for test in tests)
+        rows.append({"id": one.id, "text": one.text, "tests": tests, "shown": passed})
+    return rows
+
+
+def _spec_folder(session: Session) -> str:
+    numbers = [int(match[1]) for path in git.tracked(session.clone) if (match := re.match(r"specs/(\d{3})-", path))]
+    slug = session.run.branch.rsplit("/", 1)[-1].removeprefix(f"{session.id}-")
+    return f"specs/{max(numbers, default=0) + 1:03}-{slug}"
+
+
+def _write_documents(session: Session, folder: str, facts: Payload) -> None:
+    """The records as documents on the branch; written by trusted code into the private tree."""
+    design, requirements = session.only(Design), session.only(Requirements)
+    analysis, questions = session.only(Analysis), session.only(Questions)
+    answers = session.typed(session.spec.at_gate("answers").name, Answers)
+    spec = f"# {title(session)}\n\n{session.run.feature.strip()}\n"
+    spec += f"\n## Requirements\n\n{render.requirements(requirements)}" if requirements else ""
+    spec += f"\n## Clarifications\n\n{render.questions(questions)}\n" if questions else ""
+    spec += f"\n{render.answers(answers)}" if answers else ""
+    spec += f"\n## Analysis\n\n{render.analysis(analysis)}" if analysis else ""
+    documents = {"spec.md": spec, "report.md": reporting.report(facts), "migrations.md": _migrations(session)}
+    if design:
+        documents |= {
+            "plan.md": f"# Plan\n\n{render.design(design)}",
+            "data-model.md": f"# Data model\n\n{render.data_model(design.data_model)}",
+        }
+        if design.api.document:
+            name = {"openapi": "openapi.yaml", "graphql": "schema.graphql", "proto": "service.proto"}[design.api.kind]
+            documents[f"contracts/{name}"] = design.api.document.rstrip() + "\n"
+    for name, text in documents.items():
+        path = session.clone.tree / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(session.redact(text), encoding="utf-8")
+    (session.folder / "report.md").write_text(session.redact(documents["report.md"]), encoding="utf-8")
+    (session.folder / "summary.json").write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
+
+
+def _migrations(session: Session) -> str:
+    row = session.journal.gate(session.id, "migrations")
+    if row is None:
+        return f"# Migrations\n\nNone: {(session.payload('rehearse') or {}).get('reason')}\n"
+    return str(row.packet["text"])
+
+
+def _next_steps(session: Session, facts: Mapping[str, Any]) -> list[str]:
+    """The commands that review, merge or discard the branch, and what is still open."""
+    branch = session.run.branch
+    steps = [
+        f"review: `git diff {session.repository.branch or session.run.base[:12]}...{branch}`",
+        f"merge: `git merge {branch}`",
+    ]
+    steps.append(f"discard: `backend-crew discard {session.id}`")
+    if facts["migrations"].get("status") not in ("applied", "no migrations", None):
+        steps.append(f"migrations are pending: `{facts['migrations'].get('command', '')}`")
+    steps += [f"{one['id']} is not shown by a passing test" for one in facts["criteria"] if not one["shown"]]
+    return steps

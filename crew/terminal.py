@@ -1,0 +1,155 @@
+"""The terminal as a channel: shows a gate, asks, and accepts nothing but the exact words."""
+
+import re
+import sys
+from contextlib import nullcontext
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.text import Text
+
+from backend_crew.crew import approvers, editing, gates
+from backend_crew.crew.artifacts import Question, Questions
+from backend_crew.crew.errors import DecisionRefused, UsageError
+from backend_crew.crew.journal import GateRow, Journal
+from backend_crew.crew.progress import Progress
+
+_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_KEYS = {"a": gates.APPROVE, "c": gates.CHANGES, "r": gates.REJECT}
+
+
+def safe(text: str) -> str:
+    """Text that cannot move the cursor, recolour the screen or hide a part of itself."""
+    return _ESCAPES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Terminal:
+    """A person at this terminal."""
+
+    def __init__(self, console: Console, progress: Progress | None = None) -> None:
+        self._console, self._progress = console, progress
+
+    def ask(self, journal: Journal, run: str, row: GateRow) -> bool:
+        """Show the gate and take a decision; False when the person leaves it for later."""
+        try:
+            with self._progress.paused() if self._progress else nullcontext():
+                return self._questions(journal, run, row) if row.gate == "answers" else self._gate(journal, run, row)
+        except (EOFError, click.Abort):
+            self._console.print("\nNothing was decided; the run waits.")
+            return False
+
+    def show(self, row: GateRow) -> None:
+        """Print what a gate shows."""
+        self._console.rule(f"[bold]gate: {row.gate}[/bold]  round {row.round}")
+        self._console.print(Markdown(safe(str(row.packet["text"]))))
+        self._console.print(
+            Panel(Text(str(row.packet["question"]), style="bold"), subtitle=f"digest {row.digest[:16]}")
+        )
+
+    def _gate(self, journal: Journal, run: str, row: GateRow) -> bool:
+        self.show(row)
+        edits = "  [e]dit" if row.gate == "design" else ""
+        while True:
+            prompt = f"[a]pprove  [c]hanges{edits}  [r]eject  [s]how again  [q]uit, decide later"
+            word = self._line(f"{prompt}\n> ")
+            if word in ("q", "quit"):
+                return False
+            if word in ("s", "show"):
+                self.show(row)
+                continue
+            if word in ("e", "edit") and edits:
+                return self._edit(journal, run, row)
+            verdict = _KEYS.get(word) or gates.parse(word)
+            if verdict is None:
+                self._console.print(f"{safe(word)!r} decides nothing. Type one of the letters or words.")
+                continue
+            try:
+                return self._record(journal, run, row, verdict)
+            except DecisionRefused as error:
+                self._console.print(Text(str(error), style="yellow"))
+
+    def _record(self, journal: Journal, run: str, row: GateRow, verdict: str) -> bool:
+        reason, target = "", ""
+        if verdict in (gates.CHANGES, gates.REJECT):
+            reason = self._line("Reason: ")
+        routes = gates.gate_named(row.gate).routes
+        if verdict == gates.CHANGES and len(routes) > 1:
+            target = self._line(f"Back to which stage? {', '.join(routes)} [{routes[0]}] ") or routes[0]
+        approvers.decide(journal, run, row, verdict, reason=reason, to_stage=target, channel="terminal")
+        return True
+
+    def _edit(self, journal: Journal, run: str, row: GateRow) -> bool:
+        before = editing.text_of(journal, run)
+        after = click.edit(before, extension=".json", require_save=True)
+        if after is None or after == before:
+            self._console.print("Nothing was changed.")
+            return self._gate(journal, run, row)
+        try:
+            editing.apply(journal, run, after)
+        except UsageError as error:
+            self._console.print(Text(str(error), style="yellow"))
+            return self._gate(journal, run, row)
+        return True
+
+    def _questions(self, journal: Journal, run: str, row: GateRow) -> bool:
+        questions = Questions.model_validate(row.packet["data"])
+        self._console.rule(f"[bold]questions[/bold]  {len(questions.items)}, one at a time")
+        given = {
+            question.id: self._one(question, number, len(questions.items))
+            for number, question in enumerate(questions.items, 1)
+        }
+        reading = approvers.answer(journal, run, row, given, channel="terminal")
+        if not reading.delegated:
+            return True
+        self._console.print("\nYou left these to us. We would take:")
+        for answer in reading.answers.items:
+            if answer.id in reading.delegated:
+                self._console.print(Text(f"  {answer.id}: {safe(answer.answer)}"))
+        while True:
+            word = self._line("Type 'confirm' to take them, or 'again' to answer once more\n> ")
+            if word == "confirm":
+                approvers.confirm(journal, run, row, channel="terminal")
+                return True
+            if word == "again":
+                return self._questions(journal, run, row)
+
+    def _one(self, question: Question, number: int, total: int) -> str:
+        self._console.print(Markdown(safe(f"\n**{number} of {total}** · {question.area}\n\n{question.question}")))
+        self._console.print(Text(f"Why it matters: {safe(question.why)}", style="dim"))
+        ordered = sorted(question.options, key=lambda option: option != question.recommended)
+        for position, option in enumerate(ordered, start=1):
+            mark = f"  (recommended: {safe(question.reason)})" if option == question.recommended else ""
+            self._console.print(Text(f"  {position}. {safe(option)}{mark}"))
+        while True:
+            word = self._line("Number, your own words, or 'you decide'\n> ")
+            if word.isdecimal() and 1 <= int(word) <= len(ordered):
+                return ordered[int(word) - 1]
+            if word.isdecimal():
+                self._console.print(f"There are {len(ordered)} options.")
+            elif word:
+                return word
+
+    def _line(self, prompt: str) -> str:
+        self._console.print(Text(prompt), end="")
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.strip()
+
+
+def how_to_answer(run: str, row: GateRow) -> str:
+    """The commands that decide at a gate from another shell."""
+    if row.gate == "answers":
+        return (
+            f"backend-crew show {run}                      # the questions\n"
+            f"backend-crew answer {run} --file answers.yaml   # Q1: 2, Q2: own words, Q3: you decide\n"
+            f"backend-crew resume {run}"
+        )
+    digest = row.digest[:16]
+    lines = [f"backend-crew show {run}", f"backend-crew approve {run} --digest {digest}"]
+    if row.gate != gates.SCOPE.name:
+        lines.append(f"backend-crew request-changes {run} --digest {digest} --reason TEXT")
+    lines += [f"backend-crew reject {run} --digest {digest} --reason TEXT", f"backend-crew resume {run}"]
+    return "\n".join(lines)

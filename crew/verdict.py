@@ -1,0 +1,83 @@
+"""Test runs of the private tree, and what they mean against the run before the change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backend_crew.crew.session import Session
+from backend_crew.tools import testrun
+from backend_crew.tools.sandbox import Limits
+
+LIMITS = Limits(timeout_s=600)
+
+
+def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
+    """Run the repository's tests on a disposable copy of the private tree."""
+    if session.tests is None:
+        return testrun.not_run("no test command was found; name one with --test-command")
+    run = testrun.run_tests(
+        session.sandbox,
+        session.clone.tree,
+        session.root,
+        session.runtime,
+        session.tests,
+        paths=paths,
+        limits=LIMITS,
+        stop=lambda: bool(session.stop),
+    )
+    session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
+    return run
+
+
+def counts(run: testrun.TestRun) -> dict[str, int]:
+    """Cases by outcome."""
+    result = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
+    for case in run.cases:
+        result[case.outcome] += 1
+    return result
+
+
+def summarised(run: testrun.TestRun) -> dict[str, Any]:
+    """A run as it is recorded: verdict, counts, and every case's outcome."""
+    return {
+        "status": run.status,
+        "reason": run.reason,
+        "counts_known": run.counts_known,
+        "counts": counts(run),
+        "cases": {case.id: case.outcome for case in run.cases},
+        "messages": {case.id: case.message for case in run.cases if case.outcome in ("failed", "error")},
+        "command": list(run.command),
+        "seconds": round(run.seconds, 2),
+        "exit_code": run.exit_code,
+        "output_tail": run.output_tail[-2000:] if run.status == "failed" else "",
+    }
+
+
+def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What changed between two recorded runs, by test id."""
+    before, after = baseline.get("cases", {}), now.get("cases", {})
+    red = ("failed", "error")
+    return {
+        "newly failing": sorted(i for i, o in after.items() if o in red and before.get(i) not in red),
+        "already failing": sorted(i for i, o in after.items() if o in red and before.get(i) in red),
+        "newly passing": sorted(i for i, o in after.items() if o == "passed" and before.get(i) in red),
+        "missing": sorted(i for i in before if i not in after),
+        "new tests": sorted(i for i in after if i not in before),
+    }
+
+
+def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    """'green', 'red' or 'not run', and why; a test that failed before the change does not count against it."""
+    if now["status"] == "not run":
+        return "not run", str(now["reason"])
+    if not now["counts_known"]:
+        return ("green", "exit code 0, counts unknown") if now["status"] == "passed" else ("red", str(now["reason"]))
+    change = against(baseline, now)
+    if change["newly failing"]:
+        return "red", f"{len(change['newly failing'])} tests fail that did not fail before"
+    if change["missing"]:
+        return "red", f"{len(change['missing'])} tests that ran before the change did not run"
+    if now["status"] == "passed":
+        return "green", "every test passes"
+    if change["already failing"] and now["exit_code"] == 1:
+        return "green", f"only tests fail that failed before the change ({len(change['already failing'])})"
+    return "red", str(now["reason"])

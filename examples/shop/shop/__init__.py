@@ -1,0 +1,1 @@
+"""Accounts and orders of a small shop."""

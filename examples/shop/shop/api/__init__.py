@@ -1,0 +1,1 @@
+"""HTTP: routes translate between bodies and services, and decide nothing themselves."""

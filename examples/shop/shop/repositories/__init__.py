@@ -1,0 +1,1 @@
+"""All queries. A repository never commits: the service decides what belongs together."""

@@ -1,0 +1,176 @@
+"""Secrets leave text in every usual form, and ordinary text stays as it is."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from backend_crew.tools.secrets import MARK, Redactor, values_from_env_files
+
+PASSWORD = "tr0ub4dor&3/x+y"
+# Written in two parts, so that no scanner takes the examples for real keys.
+KEYS = {
+    "openai": "sk-" + "proj-abcDEF1234567890abcdEFGH",
+    "anthropic": "sk-" + "ant-api03-AbCd1234567890efghIJKL-mnop",
+    "aws": "AKIA" + "IOSFODNN7EXAMPLE",
+    "github": "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8",
+    "github-fine": "github_pat_" + "11ABCDEFG0123456789_abcdefghij",
+    "gitlab": "glpat-" + "abcdefghij0123456789",
+    "slack": "xoxb-" + "123456789012-abcdefghijkl",
+    "google": "AIza" + "SyA1234567890abcdefghijklmnopqrstuv",
+    "stripe": "sk_" + "live_4eC39HqLyjWDarjtT1zdp7dc",
+    "jwt": "eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
+}
+BLOCK = (
+    "-----BEGIN RSA PRIVATE "
+    + "KEY-----\n"
+    + ("MIIEpAIBAAKCAQEA7bq1Zk3v9pQm2xN8sT4uV6wY0aB1cD2eF3gH4iJ5kL6mN7oP\n" * 3)
+    + "Zm9v+/==\n-----END RSA PRIVATE "
+    + "KEY-----"
+)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_keys_are_known_by_their_shape(name: str) -> None:
+    assert Redactor(())(f'key = "{KEYS[name]}", more') == f'key = "{MARK}", more'
+
+
+def test_key_blocks_go_as_a_whole_also_on_one_line_and_cut_off() -> None:
+    clean = Redactor(())
+    assert clean(f"before\n{BLOCK}\nafter") == f"before\n{MARK}\nafter"
+    assert clean(json.dumps({"key": BLOCK})) == json.dumps({"key": MARK})
+    cut = clean("\n".join(BLOCK.splitlines()[:3]) + "\n")
+    assert "MIIE" not in cut
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        PASSWORD,
+        base64.b64encode(PASSWORD.encode()).decode(),
+        base64.urlsafe_b64encode(PASSWORD.encode()).decode(),
+        quote(PASSWORD, safe=""),
+        json.dumps(PASSWORD),
+    ],
+)
+def test_values_go_in_every_usual_form(form: str) -> None:
+    naive = f"<{form}>".replace(PASSWORD, MARK)
+    assert form in (PASSWORD, json.dumps(PASSWORD)) or naive == f"<{form}>", "weak control: plain replacing misses it"
+    cleaned = Redactor([PASSWORD])(f"<{form}>")
+    assert MARK in cleaned and form.strip('"=') not in cleaned
+    assert len(cleaned) <= len(f'<"{MARK}"==>')
+
+
+@pytest.mark.parametrize("user", ["a", "ab", "abc", "admin"])
+def test_a_value_inside_basic_authentication_goes(user: str) -> None:
+    header = base64.b64encode(f"{user}:{PASSWORD}:".encode()).decode()
+    cleaned = Redactor([PASSWORD])(f"Authorization: Basic {header}")
+    assert MARK in cleaned
+    left = cleaned.removeprefix("Authorization: Basic ").split(MARK)
+    assert sum(map(len, left)) < len(user) * 2 + 12
+
+
+def test_the_longest_value_goes_first() -> None:
+    short, long = "k3y-part-1", "k3y-part-1-and-the-rest-9"
+    assert Redactor([short, long])(f"{long} {short}") == f"{MARK} {MARK}"
+    assert Redactor([long, short])(f"{long} {short}") == f"{MARK} {MARK}"
+
+
+def test_of_a_database_url_only_the_password_goes() -> None:
+    url = "postgresql://shop:s3cr3t-Pa55@db.internal:5432/shop?sslmode=require"
+    clean = Redactor([url])
+    assert (
+        clean(f"DATABASE_URL={url}") == f"DATABASE_URL=postgresql://shop:{MARK}@db.internal:5432/shop?sslmode=require"
+    )
+    assert clean("the table shop on db.internal:5432") == "the table shop on db.internal:5432"
+    assert clean("password is s3cr3t-Pa55.") == f"password is {MARK}."
+    assert Redactor(["amqp://u:p%40ss%2Fw0rd@mq/x"])("p@ss/w0rd p%40ss%2Fw0rd") == f"{MARK} {MARK}"
+    assert Redactor(["https://api.test/x?api_key=zq81mmvv02&page=2"])("zq81mmvv02") == MARK
+    assert Redactor(["redis://:r3d1s-pw-x@cache:6379/0"])("see r3d1s-pw-x") == f"see {MARK}"
+
+
+def test_passwords_in_unknown_urls_go() -> None:
+    clean = Redactor(())
+    assert clean("connect to mysql://app:hunter2x@db/shop failed") == f"connect to mysql://app:{MARK}@db/shop failed"
+    assert clean("redis://:hunter2x@cache:6379") == f"redis://:{MARK}@cache:6379"
+
+
+ORDINARY_VALUES = [
+    *("localhost", "development", "5432", "12345678901", "true", "production", "/var/lib/shop/data", "./data/shop.db"),
+    *(
+        "http://localhost:8000/callback",
+        "sqlite:///./shop.db",
+        "postgresql://postgres:postgres@localhost/shop",
+        "3.11.4",
+    ),
+    *(
+        "short",
+        "aaaaaaaaaaaa",
+        "shop.example.com",
+        "app.settings.production",
+        "2024-01-31",
+        "db.internal:5432",
+        "password",
+    ),
+    *("ada@example.com", "", "   ", "postgres://db/shop", "127.0.0.1:8000", "http://["),
+]
+
+
+@pytest.mark.parametrize("value", ORDINARY_VALUES)
+def test_ordinary_values_are_not_taken_out(value: str) -> None:
+    text = f"import os\nvalue = {value!r}  # runs on localhost in development, port 5432, password postgres\n"
+    assert Redactor([value])(text) == text
+
+
+ORDINARY_TEXTS = [
+    'url = f"postgresql://{user}:{password}@{host}:{port}/{name}"',
+    'url = "postgresql://%s:%s@%s/%s" % parts',
+    "DATABASE_URL=postgresql://$USER:${PASSWORD}@localhost/shop",
+    "DATABASE_URL=postgresql://user:password@localhost:5432/shop",
+    "see http://localhost:8000/users/@me and mailto:ada@example.com",
+    '<a href="https://example.com:443/x">mail ada@example.com</a>',
+    "class sk-fading-circle-with-a-long-name-indeed; task-1234567890123456789012",
+    'if "-----BEGIN PRIVATE ' + 'KEY-----" in text:\n    raise ValueError("a key")',
+    "commit 3f786850e387550fdab836ed7e6dc881de23001b sha256 " + "ab12" * 16,
+    "import { a } from '@scope/package:tool@1.2.3'",
+    "git+ssh://git@github.com/org/repo.git@v1.2",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY_TEXTS)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert Redactor(["tr0ub4dor-and-more"])(text) == text
+
+
+def test_redacting_twice_changes_nothing() -> None:
+    clean = Redactor([PASSWORD])
+    once = clean(f"{PASSWORD} {BLOCK} postgres://a:{PASSWORD}@b/c {' '.join(KEYS.values())}")
+    assert clean(once) == once
+
+
+def test_values_are_read_from_real_environment_files_only(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / ".env").write_text(
+        "# comment\nexport SECRET_KEY='correct horse battery'\nDEBUG=true\nPORT=8000\nAPP_NAME=The Little Shop\n"
+        'DATABASE_URL="postgresql://shop:s3cr3t-Pa55@db/shop"\nOTHER=Zk3v9pQm2xN8sT4u # note\n'
+        'MULTI_TOKEN="line-one-9\\nline-two-8"\nENVIRONMENT=development\nJWT_SECRET=plainlowercase\nTOKEN_HEADER=X-Session-Token\n'
+    )
+    (tmp_path / "service/.env.production").write_text("API_TOKEN=nested-value-1\r\n")
+    (tmp_path / ".env.example").write_text("SECRET_KEY=example-value-22\n")
+    (tmp_path / "node_modules/.env").write_text("SECRET_KEY=vendored-value-1\n")
+    (tmp_path / "outside").write_text("SECRET_KEY=linked-value-123\n")
+    (tmp_path / ".env.link").symlink_to(tmp_path / "outside")
+    assert set(values_from_env_files(tmp_path)) == {
+        *("correct horse battery", "s3cr3t-Pa55", "Zk3v9pQm2xN8sT4u", "line-one-9\nline-two-8", "plainlowercase"),
+        "nested-value-1",
+    }
+
+
+def test_odd_environment_files_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b'\xff\xfe=\x00\n=x\nSECRET\nSECRET_A="never closed\nSECRET_B=value-of-b-1\n')
+    os.mkfifo(tmp_path / ".env.pipe")
+    assert "value-of-b-1" in values_from_env_files(tmp_path)

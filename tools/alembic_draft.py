@@ -1,0 +1,197 @@
+"""New Alembic revisions drafted by autogenerate in the sandbox, checked before anyone sees them."""
+
+import ast
+import hashlib
+import os
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend_crew.tools.alembic import effects, graph, read_revision
+from backend_crew.tools.alembic_box import SCRATCH, AlembicRun, alembic, excerpt, other_engine, plain_config, point_at
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
+from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.sandbox import Box
+
+_SHOWN = 6_000
+_DATABASE = f"{SCRATCH}/draft.sqlite3"
+
+
+@dataclass(frozen=True)
+class MadeMigration:
+    """A draft that went up, down and up: its path in the repository, its text, what its upgrade() does."""
+
+    path: str
+    text: str
+    operations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Operations that autogenerate emits for the tree before the change: differences that were there already."""
+
+    upgrade: frozenset[str]
+    downgrade: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    run: AlembicRun
+    path: str
+    text: str
+    before: str | None
+
+
+def find_drift(
+    box: Box, tool: MigrationTool, *, database_env: Mapping[str, str], stop: Callable[[], bool] | None = None
+) -> Drift:
+    """What autogenerate finds in a fresh box of the tree before the change; `database_env` as in make_migration."""
+    draft = _autogenerate(box, tool, ("drift", "0drift0"), database_env, stop)
+    functions = _functions(draft.path, draft.text)
+    return Drift(*(frozenset(_keys(functions[name])) for name in ("upgrade", "downgrade")))
+
+
+def make_migration(
+    box: Box,
+    tool: MigrationTool,
+    *,
+    message: str,
+    rev_id: str,
+    database_env: Mapping[str, str],
+    baseline: Drift | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> MadeMigration:
+    """Drafts one revision on the head from the models in a fresh box, and tries it up, down and up again there.
+
+    `database_env` is set in the box; a value that is empty or a SQLite URL is led to the scratch database.
+    ToolRetry when the models differ in nothing, or when the draft fails (it is shown then).
+    """
+    if not re.fullmatch(r"[a-z0-9]{4,32}", rev_id):
+        raise ToolRetry(f"the revision id {rev_id!r} must be 4 to 32 small letters and digits")
+    draft = _autogenerate(box, tool, (message, rev_id), database_env, stop)
+    text = _without(draft.path, draft.text, baseline) if baseline else draft.text
+    operations = tuple(_keys(_functions(draft.path, text)["upgrade"]))
+    if not operations:
+        raise ToolRetry(
+            "autogenerate found no difference between the models and the migrations. Check that env.py imports the "
+            "new models; a migration that only changes data has to be written by hand"
+        )
+    source = read_revision(draft.path, text.encode()).file
+    if source.revision != rev_id or source.parents != ((draft.before,) if draft.before else ()):
+        raise ToolRetry(
+            f"{draft.path} has revision {source.revision!r} on {source.parents}, not {rev_id!r} on the head"
+        )
+    box.put(draft.path, text.encode())
+    for arguments in (("upgrade", rev_id), ("downgrade", draft.before or "base"), ("upgrade", rev_id)):
+        done = alembic(draft.run, *arguments)
+        if not done.ok:
+            raise ToolRetry(
+                f"the draft fails in `alembic {' '.join(arguments)}`:\n{excerpt(done)}\n"
+                f"Write a corrected {draft.path}. The draft was:\n{text[:_SHOWN]}"
+            )
+    return MadeMigration(draft.path, text, operations)
+
+
+def _autogenerate(
+    box: Box,
+    tool: MigrationTool,
+    names: tuple[str, str],
+    database_env: Mapping[str, str],
+    stop: Callable[[], bool] | None,
+) -> _Draft:
+    """Upgrades a scratch database to the head and lets autogenerate write one file; `names` is (message, id)."""
+    known = graph(box.files, tool)
+    message, rev_id = names
+    if known.knows(rev_id):
+        raise ToolRetry(f"a revision {rev_id!r} exists already: choose another id")
+    url_names = [name for name, value in database_env.items() if not value or value.startswith("sqlite")]
+    config = plain_config(box.files, tool)
+    if engine := other_engine(config, database_env, database_env):
+        raise ToolRefused(f"the project uses {engine}; a draft made on SQLite would have the wrong types")
+    run = point_at(box, config, _DATABASE, url_names=url_names, env=database_env, stop=stop)
+    box.put(_DATABASE, b"")
+    if not (box.files / config.versions[0]).is_dir():  # git keeps no empty folder
+        box.put(f"{config.versions[0]}/__init__.py", b"")
+    _expect_ok(run, "upgrade", "head")
+    before = _listing(box, config.versions)
+    words = re.sub(r"[^\w ,.()-]+", " ", message).strip()[:100] or "change"
+    _expect_ok(run, "revision", "--autogenerate", f"--message={words}", f"--rev-id={rev_id}")
+    after = _listing(box, config.versions)
+    added = [path for path in after if path not in before]
+    if len(added) != 1 or any(after.get(path) != digest for path, digest in before.items()):
+        raise ToolFault(f"autogenerate was to write one file under {config.versions[0]}; it wrote {added or 'none'}")
+    data = box.read(added[0])
+    try:
+        text = (data or b"").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ToolFault(f"autogenerate wrote {added[0]}, which is not UTF-8 text") from error
+    return _Draft(run, added[0], text, known.head)
+
+
+def _expect_ok(run: AlembicRun, *arguments: str) -> None:
+    done = alembic(run, *arguments)
+    if not done.ok:
+        raise ToolRetry(f"`alembic {' '.join(arguments)}` failed on an empty scratch database:\n{excerpt(done)}")
+
+
+def _listing(box: Box, folders: tuple[str, ...]) -> dict[str, str]:
+    """Path and SHA-256 of the files in the versions folders; ToolFault where the box put a link."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        parts = Path(folder).parts
+        for depth in range(1, len(parts) + 1):
+            if box.files.joinpath(*parts[:depth]).is_symlink():
+                raise ToolFault(f"code in the sandbox replaced {folder} with a link")
+        for place, inner, names in os.walk(box.files / folder):
+            inner[:] = [name for name in inner if name != "__pycache__"]
+            start = Path(place).relative_to(box.files).as_posix()
+            for name in names:
+                path = posixpath.join(start, name)
+                found[path] = hashlib.sha256(box.read(path) or b"").hexdigest()
+    return found
+
+
+def _functions(path: str, text: str) -> dict[str, ast.FunctionDef]:
+    try:
+        compile(text, path, "exec")
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        raise ToolRetry(f"the draft {path} does not compile: {error}. It was:\n{text[:_SHOWN]}") from error
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if not {"upgrade", "downgrade"} <= set(found):
+        raise ToolRetry(f"the draft {path} lacks upgrade() or downgrade(): correct script.py.mako")
+    return found
+
+
+def _keys(function: ast.FunctionDef) -> list[str]:
+    """One line for each operation; inside a batch block with the block's head, which names the table."""
+    return [key for node in effects(function) for key, _ in _operations(node)]
+
+
+def _operations(node: ast.stmt) -> list[tuple[str, ast.stmt]]:
+    if not isinstance(node, ast.With):
+        return [(ast.unparse(node), node)]
+    head = ", ".join(ast.unparse(item) for item in node.items)
+    return [(f"with {head}: {ast.unparse(inner)}", inner) for inner in node.body]
+
+
+def _without(path: str, text: str, baseline: Drift) -> str:
+    """The draft less the operations of the baseline; a block or function that becomes empty gets `pass`."""
+    lines = text.splitlines()
+    functions = _functions(path, text)
+    gone: set[int] = set()
+    filled: dict[int, str] = {}
+    for name, known in (("upgrade", baseline.upgrade), ("downgrade", baseline.downgrade)):
+        kept = 0
+        for node in effects(functions[name]):
+            operations = _operations(node)
+            drifted = [inner for key, inner in operations if key in known]
+            for inner in [node] if len(drifted) == len(operations) else drifted:
+                gone |= set(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
+            kept += len(operations) - len(drifted)
+        if not kept:
+            filled[functions[name].body[0].lineno] = "    pass"
+    out = [filled.get(number) if number in gone else line for number, line in enumerate(lines, start=1)]
+    return "\n".join(line for line in out if line is not None) + "\n"

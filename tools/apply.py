@@ -1,0 +1,180 @@
+"""The one place where approved migrations reach a person's SQLite database: migrated as a copy, swapped in whole."""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backend_crew.tools.alembic_box import SCRATCH, alembic, bring_out, excerpt, limits_for, plain_config, point_at
+from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.runtime import Runtime
+from backend_crew.tools.sandbox import NoSandbox, Sandbox
+from backend_crew.tools.sqlite import (
+    broken_references,
+    copy_into,
+    opened,
+    parse_sqlite_url,
+    problems,
+    revisions,
+    row_counts,
+    sqlite_revision,
+)
+
+__all__ = ["Applied", "apply_sqlite", "parse_sqlite_url", "sqlite_revision"]
+
+_DATABASE = f"{SCRATCH}/apply.sqlite3"
+_LOCK_S = 10.0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was applied; `backup` is a verified copy of the database as it was, readable by its owner only."""
+
+    from_revision: str | None
+    to_revision: str
+    backup: Path
+    seconds: float
+
+
+def apply_sqlite(  # noqa: PLR0913  # every part is a different thing that the caller has at hand
+    sandbox: Sandbox | NoSandbox,
+    tree: Path,
+    at: Path,
+    runtime: Runtime,
+    tool: MigrationTool,
+    *,
+    database: Path,
+    env_name: str | None,
+    target: str,
+    expected_revision: str | None,
+    backup_dir: Path,
+    env: Mapping[str, str] | None = None,
+    stop: Callable[[], bool] | None = None,
+    lock_timeout_s: float = _LOCK_S,
+) -> Applied:
+    """Brings `database` from `expected_revision` (None: no migration ever ran) to `target`, wholly or not at all.
+
+    The database is locked from the copy to the swap, so no other program's write is lost; repository code only ever
+    sees the copy. ToolRefused when the database is elsewhere or the migration fails, ToolFault when it is missing,
+    busy longer than `lock_timeout_s` or damaged; in each case it holds what it held before.
+    """
+    if isinstance(sandbox, NoSandbox):
+        raise ToolFault(f"there is no working sandbox: {sandbox.reason}. {sandbox.fix}")
+    started = time.monotonic()
+    config = plain_config(tree, tool)
+    with _locked(database, lock_timeout_s) as original:
+        _check_start(original, database, expected_revision)
+        with sandbox.box(tree, at, runtime) as box, tempfile.TemporaryDirectory(prefix="apply-") as private:
+            names = (env_name,) if env_name else ()
+            run = point_at(box, config, _DATABASE, url_names=names, env=env or {}, stop=stop)
+            box.put(_DATABASE, b"")
+            copy_into(original, box.files / _DATABASE)
+            run = dataclasses.replace(run, limits=limits_for(database))
+            done = alembic(run, "upgrade", target)
+            if not done.ok:
+                raise ToolRefused(f"the migration failed on a copy; {database.name} is unchanged:\n{excerpt(done)}")
+            migrated = bring_out(box, _DATABASE, Path(private) / "migrated.sqlite3")
+            if migrated is None:
+                raise ToolRefused(f"the migration removed its database; {database.name} is unchanged")
+            with opened(migrated) as new:
+                _check_migrated(original, new, target)
+                backup = _keep(original, database, expected_revision, backup_dir)
+                if stop is not None and stop():
+                    raise ToolRefused(f"stopped before anything was applied; {database.name} is unchanged")
+                _swap(new, original, target, backup)
+    return Applied(expected_revision, target, backup, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _locked(database: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """A connection that alone may use the database until it is closed; recovers what a killed writer left."""
+    # Nothing may open and close this file by other means meanwhile: POSIX then drops the locks of the whole process.
+    if not database.is_file():
+        raise ToolFault(f"the database {database} does not exist; nothing was applied")
+    uri = f"{database.resolve().as_uri()}?mode=rw"
+    deadline = time.monotonic() + timeout_s
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2, isolation_level=None)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("COMMIT")  # in this mode the lock outlives the transaction
+                break
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise ToolFault(f"the database {database} cannot be opened: {error}") from error
+                if time.monotonic() > deadline:
+                    raise ToolFault(
+                        f"{database.name} is in use and stayed locked for {timeout_s:.0f} s: stop the programs that "
+                        "have it open and apply again; nothing was applied"
+                    ) from error
+        yield connection
+
+
+def _check_start(original: sqlite3.Connection, database: Path, expected: str | None) -> None:
+    found = revisions(original)
+    if found != ((expected,) if expected else ()):
+        raise ToolRefused(
+            f"{database.name} is at {', '.join(found) or 'no revision'}, and the approval was for a database at "
+            f"{expected or 'no revision'}; nothing was applied. Rehearse and approve again"
+        )
+    if damage := problems(original):
+        raise ToolFault(f"{database.name} is damaged ({damage[0]}); nothing was applied. Repair it first")
+
+
+def _check_migrated(original: sqlite3.Connection, new: sqlite3.Connection, target: str) -> None:
+    found = revisions(new)
+    if found != (target,):
+        raise ToolRefused(
+            f"the copy ended at {', '.join(found) or 'no revision'} instead of {target}; nothing was applied"
+        )
+    if damage := problems(new):
+        raise ToolRefused(f"the migrated copy is damaged ({damage[0]}); nothing was applied")
+    known = broken_references(original)
+    for table, count in broken_references(new).items():
+        if count > known.get(table, 0):
+            raise ToolRefused(
+                f"in the migrated copy {count} rows of {table} point at missing rows; nothing was applied"
+            )
+    sizes = [connection.execute("PRAGMA page_size").fetchone()[0] for connection in (original, new)]
+    if sizes[0] != sizes[1]:
+        raise ToolRefused(f"the migration changed the page size from {sizes[0]} to {sizes[1]}; nothing was applied")
+
+
+def _keep(original: sqlite3.Connection, database: Path, revision: str | None, folder: Path) -> Path:
+    """A backup of the locked database that was opened again, checked, and found to hold every row."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = folder / f"{database.stem}-{revision or 'base'}-{moment}-{secrets.token_hex(3)}.sqlite3"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    copy_into(original, path)
+    with opened(path) as copy:
+        if problems(copy) or row_counts(copy) != row_counts(original) or revisions(copy) != revisions(original):
+            raise ToolFault(f"the backup {path} does not hold what {database.name} holds; nothing was applied")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return path
+
+
+def _swap(new: sqlite3.Connection, original: sqlite3.Connection, target: str, backup: Path) -> None:
+    """Replaces the content in one SQLite transaction; a process killed in it leaves a journal that undoes it."""
+    try:
+        new.backup(original)
+    except sqlite3.Error as error:
+        raise ToolFault(f"applying failed and was rolled back ({error}); a backup is {backup}") from error
+    if revisions(original) == (target,) and not problems(original):
+        return
+    with opened(backup) as old:
+        old.backup(original)
+    raise ToolFault(f"after applying, the database was not sound; it was put back to what the backup {backup} holds")

@@ -1,0 +1,99 @@
+"""Which repository paths agents may not read or write; names are compared folded, so `.ENV` is `.env`."""
+
+import unicodedata
+from fnmatch import fnmatchcase
+
+_EXAMPLE_SUFFIXES = (".example", ".sample", ".template", ".dist")
+
+_SECRET_NAMES = {
+    **dict.fromkeys(("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"), "a private key"),
+    **dict.fromkeys((".netrc", "_netrc", ".pgpass", ".my.cnf", ".git-credentials", ".htpasswd"), "a credentials file"),
+    **dict.fromkeys((".npmrc", ".pypirc", ".yarnrc", ".yarnrc.yml", ".dockercfg"), "a registry credentials file"),
+    **dict.fromkeys(("credentials.json", "secrets.json", "secrets.yml", "secrets.yaml"), "a credentials file"),
+    **dict.fromkeys(("secrets.toml", "terraform.tfvars"), "a credentials file"),
+}
+_SECRET_PATTERNS = {
+    **dict.fromkeys(("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk", "*.kdbx"), "a private key"),
+    "*service-account*.json": "a credentials file",
+    "*service_account*.json": "a credentials file",
+    "*.tfstate": "an infrastructure state file, which holds secrets",
+    "*.tfstate.*": "an infrastructure state file, which holds secrets",
+}
+_SECRET_FOLDERS = {
+    ".git": "the repository's own records",
+    **dict.fromkeys((".ssh", ".gnupg", ".aws", ".azure", ".gcloud", ".kube", ".docker"), "a credentials folder"),
+}
+_DATABASE_PATTERNS = tuple(
+    f"*.{kind}{tail}"
+    for kind in ("sqlite", "sqlite2", "sqlite3", "db", "db3", "mdb", "duckdb")
+    for tail in ("", "-wal", "-shm", "-journal")
+)
+# What a tool of the person (an editor, git, a CI service, the interpreter) would execute by itself.
+_RUN_FOLDERS = {
+    **dict.fromkeys((".husky", ".githooks", ".hooks"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".vscode", ".idea", ".devcontainer", ".zed", ".cursor"), "editor settings can run commands"),
+    **dict.fromkeys((".circleci", ".buildkite", ".gitea", ".forgejo", ".woodpecker"), "CI workflows run with secrets"),
+    **dict.fromkeys((".claude", ".crewai", ".backend-crew"), "settings of agents belong to the person"),
+}
+_RUN_NAMES = {
+    **dict.fromkeys((".gitmodules", ".gitconfig", ".lfsconfig"), "git settings belong to the person"),
+    **dict.fromkeys(("sitecustomize.py", "usercustomize.py"), "the interpreter runs it at every start"),
+    **dict.fromkeys((".gitlab-ci.yml", ".travis.yml", "azure-pipelines.yml"), "CI workflows run with secrets"),
+    **dict.fromkeys(("jenkinsfile", "bitbucket-pipelines.yml", ".drone.yml"), "CI workflows run with secrets"),
+    **dict.fromkeys((".pre-commit-config.yaml", "lefthook.yml"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".mcp.json", ".crewignore"), "settings of agents belong to the person"),
+}
+_CI_PREFIXES = (".github/workflows", ".github/actions", ".gitlab/ci")
+
+
+def fold(path: str) -> str:
+    """Give the path in the form that a careless file system might see: NFKC, case-folded, nothing invisible."""
+    visible = "".join(char for char in unicodedata.normalize("NFKC", path) if unicodedata.category(char) != "Cf")
+    parts = visible.casefold().replace("\\", "/").split("/")
+    # Some file systems drop dots and blanks at the end of a name: `.git.` is `.git` there.
+    return "/".join(part if part in (".", "..") else part.rstrip(". ") for part in parts)
+
+
+def is_env_file(name: str) -> bool:
+    """Say whether a file name is that of a real `.env` file; `.env.example` and its like hold no secrets."""
+    folded = fold(name)
+    return (folded.startswith(".env") or folded.endswith(".env")) and not folded.endswith(_EXAMPLE_SUFFIXES)
+
+
+def is_read_denied(path: str) -> str | None:
+    """Give the reason why a path inside the repository may not be read, or None."""
+    parts = [part for part in fold(path).split("/") if part]
+    for part in parts:
+        if reason := _SECRET_FOLDERS.get(part):
+            return reason
+        if is_env_file(part):
+            return "an environment file, which holds secrets"
+    name = parts[-1] if parts else ""
+    if reason := _SECRET_NAMES.get(name):
+        return reason
+    for pattern, reason in _SECRET_PATTERNS.items():
+        if fnmatchcase(name, pattern):
+            return reason
+    if any(fnmatchcase(name, pattern) for pattern in _DATABASE_PATTERNS):
+        return "a database file"
+    return None
+
+
+def is_write_denied(path: str) -> str | None:
+    """Give the reason why a path inside the repository may not be written, or None; all that is unreadable counts."""
+    if reason := is_read_denied(path):
+        return reason
+    parts = [part for part in fold(path).split("/") if part]
+    for part in parts:
+        if reason := _RUN_FOLDERS.get(part):
+            return reason
+    name = parts[-1] if parts else ""
+    if name.endswith(".pth"):
+        return "the interpreter runs it at every start"
+    # As a folder, `.gitmodules` or `sitecustomize.py` would be taken for the file by nobody, except for imports.
+    if reason := next((_RUN_NAMES[part] for part in parts if part in _RUN_NAMES), None):
+        return reason
+    joined = "/".join(parts) + "/"
+    if any(joined.startswith(f"{prefix}/") for prefix in _CI_PREFIXES):
+        return "CI workflows run with secrets"
+    return None

@@ -1,0 +1,200 @@
+"""Searches the text of a repository with ripgrep, and finds where a name is defined."""
+
+import ast
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend_crew.tools import process
+from backend_crew.tools.deny import is_read_denied
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
+from backend_crew.tools.workspace import JUNK_FOLDERS, MissingPathError, read_file
+
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+MAX_LIMIT = 500
+_COLUMNS = 300
+_A_FILE = 50
+_TIMEOUT_S = 30.0
+_COMMON_HIDDEN = """
+    .github .gitlab .gitlab-ci.yml .circleci .gitignore .gitattributes .gitmodules .dockerignore .editorconfig
+    .env.example .env.sample .env.template .flake8 .coveragerc .pylintrc .python-version .ruby-version .node-version
+    .nvmrc .tool-versions .pre-commit-config.yaml .eslintrc .eslintrc.js .eslintrc.json .eslintrc.yml .prettierrc
+    .babelrc .rubocop.yml .rspec .sqlfluff .crewignore .golangci.yml .travis.yml .storybook .config"""
+_KEYWORDS = (
+    "func function class interface type struct enum trait fn def module record object const let var message service "
+    "static final"
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One line that matches; `line` counts from 1, `text` is cut at 300 columns."""
+
+    path: str
+    line: int
+    text: str
+
+
+def find_rg(search_path: str = DEFAULT_PATH) -> Path:
+    """Find ripgrep beside the running Python, then in a PATH string; raises ToolFault with the way to install it."""
+    beside = Path(sys.executable).parent
+    found = shutil.which("rg", path=str(beside)) or shutil.which("rg", path=search_path)
+    if found is None or not Path(found).is_absolute():
+        raise ToolFault(f"ripgrep (rg) is neither in {beside} nor in {search_path}: run `pip install ripgrep==14.1.0`.")
+    return Path(found)
+
+
+def search(
+    root: Path,
+    pattern: str,
+    *,
+    glob: str | None = None,
+    literal: bool = False,
+    limit: int = 100,
+    search_path: str = DEFAULT_PATH,
+) -> tuple[Match, ...]:
+    """Give the lines below root that match a regular expression (or literal text), `limit` and 50 a file at most.
+
+    Honours .gitignore and .crewignore; leaves out denied files and hidden ones but the common. `glob` such as
+    `app/**/*.py` or `*.{js,ts}` narrows the paths. Raises ToolRetry on a bad pattern or one that takes over 30 s.
+    """
+    if not pattern or "\n" in pattern or "\0" in pattern:
+        raise ToolRetry("the pattern is empty or holds a line end or NUL: search for text within one line.")
+    wanted = _glob_regex(glob) if glob else None
+    flags = [*_file_flags(root, glob), *(["--fixed-strings"] if literal else []), f"--regexp={pattern}"]
+    lines = _run(root, flags, search_path)
+    return _bounded(lines, wanted, min(max(limit, 1), MAX_LIMIT))
+
+
+def find_symbol(root: Path, name: str, *, limit: int = 50, search_path: str = DEFAULT_PATH) -> tuple[Match, ...]:
+    """Give the lines where a function, class, type, table or constant of that name is defined.
+
+    Python is parsed; other languages are matched by the form of their declarations.
+    """
+    plain = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    if not re.fullmatch(r"[A-Za-z_$][\w$]*", plain, re.ASCII):
+        raise ToolRetry(f"{name!r} is no identifier: give the bare name of a function, class, type or table.")
+    found = _bounded(_run(root, [*_file_flags(root, None), f"--regexp={_definition(plain)}"], search_path), None, 5_000)
+    parsed: dict[str, frozenset[int] | None] = {}
+    kept: list[Match] = []
+    for match in found:
+        if match.path not in parsed:
+            parsed[match.path] = _defined_at(root, match.path, plain)
+        lines = parsed[match.path]
+        if lines is None or match.line in lines:
+            kept.append(match)
+    return tuple(kept[: min(max(limit, 1), MAX_LIMIT)])
+
+
+def _file_flags(root: Path, glob: str | None) -> list[str]:
+    flags = ["--iglob=!.git"]
+    flags += [f"--iglob=!{name}" for name in sorted(JUNK_FOLDERS - {".git"})]
+    if (root / ".crewignore").is_file():
+        flags.append("--ignore-file=.crewignore")
+    if glob:
+        # A type narrows by the file name without overriding .gitignore, which `--glob` would do.
+        name = glob.rsplit("/", 1)[-1]
+        if name and "**" not in name:
+            flags += [f"--type-add=wanted:{name}", "--type=wanted"]
+    return flags
+
+
+def _run(root: Path, flags: Sequence[str], search_path: str) -> str:
+    if not root.is_dir():
+        raise ToolFault(f"{root} is not a folder: there is nothing to search.")
+    argv = [
+        *(str(find_rg(search_path)), "--no-config", "--no-messages", "--color=never", "--no-heading", "--line-number"),
+        *("--null", "--sort=path", "--hidden", "--no-require-git", "--no-ignore-parent", "--no-ignore-global"),
+        *(f"--max-columns={_COLUMNS}", "--max-columns-preview", "--max-filesize=2M", f"--max-count={_A_FILE}"),
+        *(*flags, "--", "."),
+    ]
+    env = {"PATH": DEFAULT_PATH, "LC_ALL": "C.UTF-8"}
+    done = process.run(argv, cwd=root, env=env, timeout_s=_TIMEOUT_S, output_limit=8_000_000)
+    if done.timed_out:
+        raise ToolRetry(f"the search took over {_TIMEOUT_S:.0f} s: narrow it by a glob or a longer pattern.")
+    if done.exit_code == 2 and done.stderr.strip():
+        raise ToolRetry(f"ripgrep does not take this search: {done.stderr.strip()[:1_000]}")
+    if done.exit_code is None or done.exit_code not in (0, 1, 2):
+        raise ToolFault(f"ripgrep ended with {done.exit_code}: {done.stderr.strip()[:1_000]}")
+    return done.stdout
+
+
+def _bounded(output: str, wanted: re.Pattern[str] | None, limit: int) -> tuple[Match, ...]:
+    found: list[Match] = []
+    for match in _matches(output.split("\n")):
+        if _is_hidden(match.path) or is_read_denied(match.path) or (wanted and not wanted.fullmatch(match.path)):
+            continue
+        found.append(match)
+        if len(found) == limit:
+            break
+    return tuple(found)
+
+
+def _matches(lines: Iterable[str]) -> Iterator[Match]:
+    for line in lines:
+        path, _, rest = line.partition("\0")
+        number, _, text = rest.partition(":")
+        if number.isdigit():
+            yield Match(path.removeprefix("./"), int(number), text.rstrip("\r"))
+
+
+def _is_hidden(path: str) -> bool:
+    common = _COMMON_HIDDEN.split()
+    return any(part.startswith(".") and part not in common for part in path.split("/"))
+
+
+def _glob_regex(glob: str) -> re.Pattern[str]:
+    """Translate a gitignore-like glob: without a slash it names files at any depth."""
+    if glob.startswith(("!", "/")) or ".." in glob.split("/") or "\0" in glob or "\n" in glob:
+        raise ToolRetry(f"{glob!r} is no glob for this search: use one such as '*.py' or 'app/**/*.py'.")
+    tokens = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
+    text = glob.removeprefix("./")
+    depth, made = 0, "" if "/" in text else "(?:.*/)?"
+    for token in re.findall(r"\*\*/|\*\*|\[!?[^\]/]+\]|.", text):
+        if token.startswith("[") and len(token) > 1:
+            body = token[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
+            made += f"[{'^' + body[1:] if body.startswith('!') else body}]"
+            continue
+        depth += {"{": 1, "}": -1}.get(token, 0)
+        made += tokens[token] if token in tokens and (token != "," or depth > 0) else re.escape(token)
+    try:
+        return re.compile(made + ("(?:.*)" if text.endswith("/") else ""), re.S)
+    except re.error as error:
+        raise ToolRetry(f"{glob!r} is no glob: {error}. Use one such as '*.py' or 'app/**/*.py'.") from None
+
+
+def _definition(name: str) -> str:
+    exact = re.escape(name) if "$" in name else name
+    words = "|".join(_KEYWORDS.split())
+    forms = (
+        rf"\b(?:{words})\s+(?:\([^)]*\)\s*)?{exact}(?:[^\w$]|$)",  # the bracket is the receiver of a Go method
+        rf"^\s*(?:(?:public|private|protected|internal|static|final|abstract|async|override|virtual)\s+)+"
+        rf"(?:[\w<>\[\],.?]+\s+)?{exact}\s*\(",
+        rf"^\s*(?:async\s+)?{exact}\s*\([^)]*\)\s*(?::\s*[^=]+)?\{{\s*$",  # a method of a JavaScript class
+        rf"^\s*{exact}\s*(?::[^=]+)?=[^=]",
+        rf"(?i:\bcreate\s+(?:or\s+replace\s+)?(?:table|view|function|type|index)\s+(?:if\s+not\s+exists\s+)?[\"`]?){exact}\b",
+    )
+    return "|".join(f"(?:{form})" for form in forms)
+
+
+def _defined_at(root: Path, path: str, name: str) -> frozenset[int] | None:
+    """Give the lines of a Python file that define the name; None for another language or what cannot be parsed."""
+    if not path.endswith((".py", ".pyi")):
+        return None
+    try:
+        tree = ast.parse(read_file(root, path)[0])
+    except (SyntaxError, ValueError, RecursionError, MissingPathError, ToolRefused):
+        return None
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
+            lines.add(node.lineno)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+            if name in names and all(isinstance(target, ast.Name | ast.Tuple) for target in targets):
+                lines.add(node.lineno)
+    return frozenset(lines)

@@ -1,0 +1,134 @@
+"""How a repository runs its tests, read from its files; nothing is executed to find out."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from backend_crew.tools.errors import ToolError
+from backend_crew.tools.runtime import Runtime
+from backend_crew.tools.stack import detect
+from backend_crew.tools.workspace import read_file
+
+_SHELL = re.compile(r"[|&;<>$`*?\\]")
+
+
+@dataclass(frozen=True)
+class TestCommand:
+    """A command that runs tests: `runner` is "pytest", "node" or "generic"; `evidence` is path:line."""
+
+    __test__: ClassVar[bool] = False  # the name begins like a test class, and pytest would collect it
+
+    argv: tuple[str, ...]
+    runner: str
+    evidence: str
+
+
+def runner_of(argv: tuple[str, ...]) -> str:
+    """What a command's report can be had from: "pytest", "node" (its own test runner) or "generic"."""
+    names = [PurePosixPath(word).name for word in argv[:3]]
+    if names and (
+        names[0] in ("pytest", "py.test") or (argv[1:3] == ("-m", "pytest") and names[0].startswith("python"))
+    ):
+        return "pytest"
+    return "node" if names[:1] == ["node"] and "--test" in argv else "generic"
+
+
+def find_command(root: Path, runtime: Runtime) -> TestCommand | None:
+    """The command for the tests of `root`: pytest where it is used or declared, else what its manifests propose."""
+    if runtime.python is not None and (evidence := _pytest_evidence(root)) is not None:
+        return TestCommand((str(runtime.python), "-m", "pytest"), "pytest", evidence)
+    for proposed in propose_commands(root):
+        if proposed.argv[0] == "python":
+            if runtime.python is not None:
+                return TestCommand((str(runtime.python), *proposed.argv[1:]), proposed.runner, proposed.evidence)
+        elif runtime.kind == ("node" if proposed.argv[0] in ("node", "npm") else "other"):
+            return proposed
+    return None
+
+
+def propose_commands(root: Path) -> tuple[TestCommand, ...]:
+    """The usual test command of each manifest in the root folder, for a person to choose from."""
+    return tuple(_proposals(root))
+
+
+def _pytest_evidence(root: Path) -> str | None:
+    for fact in detect(root):
+        if fact.kind == "tests" and fact.value == "pytest":
+            return f"{fact.path}:{fact.line}"
+    return None
+
+
+def _text(root: Path, name: str) -> str | None:
+    """A manifest's text, None when it is missing or not a plain file."""
+    try:
+        data, _ = read_file(root, name)
+    except (ToolError, OSError):
+        return None
+    return data.decode("utf-8", errors="replace")
+
+
+def _line(text: str, pattern: str) -> int | None:
+    match = re.search(pattern, text, re.MULTILINE)
+    return text.count("\n", 0, match.start()) + 1 if match else None
+
+
+def _proposals(root: Path) -> Iterator[TestCommand]:
+    if (text := _text(root, "manage.py")) is not None and (line := _line(text, "DJANGO_SETTINGS_MODULE")):
+        yield TestCommand(("python", "manage.py", "test"), "generic", f"manage.py:{line}")
+    if (text := _text(root, "package.json")) is not None:
+        yield from _package_json(text)
+    yield from _unittest(root)
+    for name, pattern, argv in _FIXED:
+        if (text := _text(root, name)) is not None and (line := _line(text, pattern)):
+            wrapper = _WRAPPERS.get(name)
+            own = (f"./{wrapper}",) if wrapper and (root / wrapper).is_file() else argv[:1]
+            yield TestCommand((*own, *argv[1:]), "generic", f"{name}:{line}")
+
+
+_WRAPPERS = {"pom.xml": "mvnw", "build.gradle": "gradlew", "build.gradle.kts": "gradlew"}
+_FIXED = (
+    ("go.mod", r"^module ", ("go", "test", "./...")),
+    ("pom.xml", r"<project", ("mvn", "-q", "-o", "test")),
+    ("build.gradle", r"\S", ("gradle", "--offline", "test")),
+    ("build.gradle.kts", r"\S", ("gradle", "--offline", "test")),
+    ("Gemfile", r"^\s*gem\s*\(?\s*[\"']rspec", ("bundle", "exec", "rspec")),
+    ("Gemfile", r"^\s*gem\s*\(?\s*[\"']rails[\"']", ("bundle", "exec", "rails", "test")),
+    ("composer.json", r"phpunit/phpunit", ("vendor/bin/phpunit",)),
+    ("Cargo.toml", r"^\[(package|workspace)\]", ("cargo", "test", "--offline")),
+    ("mix.exs", r"use Mix\.Project", ("mix", "test")),
+)
+
+
+def _package_json(text: str) -> Iterator[TestCommand]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    scripts = document.get("scripts") if isinstance(document, dict) else None
+    script = scripts.get("test") if isinstance(scripts, dict) else None
+    if not isinstance(script, str) or "no test specified" in script:
+        return
+    line = _line(text, r'"test"\s*:')
+    evidence = f"package.json:{line or 1}"
+    try:
+        words = tuple(shlex.split(script))
+    except ValueError:
+        words = ()
+    # A script that needs no shell can be run for its report; others are npm's business.
+    if runner_of(words) == "node" and not _SHELL.search(script):
+        yield TestCommand(words, "node", evidence)
+    else:
+        yield TestCommand(("npm", "test", "--silent"), "generic", evidence)
+
+
+def _unittest(root: Path) -> Iterator[TestCommand]:
+    facts = [fact for fact in detect(root) if fact.kind == "tests"]
+    if any(fact.value == "pytest" for fact in facts):
+        return
+    for fact in facts:
+        if fact.value == "unittest" and fact.confidence == "certain":
+            yield TestCommand(("python", "-m", "unittest", "discover"), "generic", f"{fact.path}:{fact.line}")
