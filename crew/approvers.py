@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backend_crew.crew import answers, gates
@@ -41,44 +42,57 @@ def waiting(journal: Journal, run: str) -> GateRow:
     raise DecisionRefused(f"run {run} waits at no gate{last}")
 
 
-def decide(
-    journal: Journal,
-    run: str,
-    row: GateRow,
-    verdict: str,
-    *,
-    reason: str = "",
-    to_stage: str = "",
-    digest: str | None = None,
-    channel: str,
-    actor: str | None = None,
-    payload: Mapping[str, Any] | None = None,
-) -> Decision:
-    """The one function that records a decision; it is about what `row` showed, and raises DecisionRefused otherwise."""
-    if digest and not (len(digest) >= 8 and row.digest.startswith(digest)):
-        raise DecisionRefused(f"the decision names digest {digest[:12]}, but gate {row.gate!r} shows {row.digest[:12]}")
+@dataclass(frozen=True)
+class By:
+    """Who decides, and through which channel."""
+
+    channel: str
+    actor: str
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What was decided, before it is recorded."""
+
+    verdict: str
+    reason: str = ""
+    to_stage: str = ""
+    digest: str | None = None
+    """What the person says they saw; at least eight hex digits."""
+
+
+def decide(journal: Journal, run: str, row: GateRow, ruling: Ruling, by: By) -> Decision:
+    """Record a decision about exactly what `row` showed; raises DecisionRefused when it does not fit."""
+    given = ruling.digest
+    if given and not (len(given) >= 8 and row.digest.startswith(given)):
+        raise DecisionRefused(f"the decision names digest {given[:12]}, but gate {row.gate!r} shows {row.digest[:12]}")
+    if ruling.verdict == gates.ANSWERED:
+        raise DecisionRefused("answers are given with `backend-crew answer`")
+    payload = {"path": row.packet["bound"]["path"]} if row.gate == gates.SCOPE.name else {}
+    return _record(journal, run, row, ruling, by, payload)
+
+
+def _record(journal: Journal, run: str, row: GateRow, ruling: Ruling, by: By, payload: Mapping[str, Any]) -> Decision:
+    """The one place where a decision of any channel is written."""
     gates.packet_of(row)
-    target = gates.check(row.gate, verdict, reason, to_stage)
-    bound = payload or ({"path": row.packet["bound"]["path"]} if row.gate == gates.SCOPE.name else {})
+    target = gates.check(row.gate, ruling.verdict, ruling.reason, ruling.to_stage)
     return journal.decide(
         Decision(
             run=run,
             gate=row.gate,
             round=row.round,
             digest=row.digest,
-            verdict=verdict,
-            reason=reason.strip(),
+            verdict=ruling.verdict,
+            reason=ruling.reason.strip(),
             to_stage=target,
-            payload=bound,
-            actor=actor or person(),
-            channel=channel,
+            payload=payload,
+            actor=by.actor,
+            channel=by.channel,
         )
     )
 
 
-def answer(
-    journal: Journal, run: str, row: GateRow, given: Mapping[str, Any], *, channel: str, actor: str | None = None
-) -> answers.Reading:
+def answer(journal: Journal, run: str, row: GateRow, given: Mapping[str, Any], by: By) -> answers.Reading:
     """Take answers; where the person left the choice to us they are kept as a draft until confirmed."""
     if row.gate != "answers":
         raise DecisionRefused(f"run {run} waits at gate {row.gate!r}, which is not answered but approved")
@@ -87,18 +101,16 @@ def answer(
     if reading.delegated:
         journal.save_draft(run, row, payload)
     else:
-        decide(journal, run, row, gates.ANSWERED, channel=channel, actor=actor, payload=payload)
+        _record(journal, run, row, Ruling(gates.ANSWERED), by, payload)
     return reading
 
 
-def confirm(journal: Journal, run: str, row: GateRow, *, channel: str, actor: str | None = None) -> Decision:
+def confirm(journal: Journal, run: str, row: GateRow, by: By) -> Decision:
     """Confirm the recommendations that were shown for answers left to us."""
     current = journal.gate(run, row.gate)
     if current is None or current.draft is None or not current.open:
-        raise DecisionRefused(
-            f"run {run} has no answers that wait for confirmation; give them with `backend-crew answer {run}`"
-        )
-    return decide(journal, run, current, gates.ANSWERED, channel=channel, actor=actor, payload=current.draft)
+        raise DecisionRefused(f"run {run} has no answers to confirm; give them with `backend-crew answer {run}`")
+    return _record(journal, run, current, Ruling(gates.ANSWERED), by, current.draft)
 
 
 Verdict = Mapping[str, Any]
@@ -116,19 +128,12 @@ class Callback:
         verdict = self._function(gates.packet_of(row))
         if verdict is None:
             return False
+        by = By("callback", self._actor)
         if "answers" in verdict:
-            reading = answer(journal, run, row, verdict["answers"], channel="callback", actor=self._actor)
+            reading = answer(journal, run, row, verdict["answers"], by)
             if reading.delegated and verdict.get("confirm") is True:
-                confirm(journal, run, row, channel="callback", actor=self._actor)
+                confirm(journal, run, row, by)
             return not reading.delegated or verdict.get("confirm") is True
-        decide(
-            journal,
-            run,
-            row,
-            str(verdict.get("verdict", "")),
-            reason=str(verdict.get("reason", "")),
-            to_stage=str(verdict.get("to_stage", "")),
-            channel="callback",
-            actor=self._actor,
-        )
+        words = {name: str(verdict.get(name, "")) for name in ("verdict", "reason", "to_stage")}
+        decide(journal, run, row, Ruling(**words), by)
         return True

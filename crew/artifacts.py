@@ -1,6 +1,7 @@
 """What agents hand in: typed, bounded artifacts; nothing else that a model says is kept."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -32,6 +33,11 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     heading: ClassVar[str] = "Result"
+
+    @classmethod
+    def recorded(cls, payload: Mapping[str, Any]) -> Self:
+        """The artifact in a recorded output, without the facts that code put beside it."""
+        return cls.model_validate({name: value for name, value in payload.items() if name != "facts"})
 
 
 class Evidence(Artifact):

@@ -23,6 +23,10 @@ from backend_crew.crew.settings import Caps, Options
 from backend_crew.crew.stopping import StopFlag
 
 
+def _by(channel: str) -> approvers.By:
+    return approvers.By(channel, approvers.person())
+
+
 def _console() -> Console:
     return Console(stderr=True, highlight=False)
 
@@ -31,7 +35,7 @@ def _journal() -> Journal:
     return Journal(settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
 
 
-def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | None | str:
+def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | str | None:
     """A number, 'none', or '' when the flag was not given."""
     if value is None:
         return ""
@@ -286,7 +290,7 @@ def answer(run_id: str, file: Path | None) -> None:
             Terminal(_console()).ask(journal, run.id, row)
             return
         text = sys.stdin.read() if str(file) == "-" else _file(file)
-        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), channel="file")
+        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), _by("file"))
         if reading.delegated:
             click.echo("You left these to us; nothing is recorded until you confirm:")
             for one in reading.answers.items:
@@ -303,7 +307,7 @@ def confirm(run_id: str) -> None:
     """Confirm the recommendations for the answers that you left to us."""
     with _opened() as journal:
         run = journal.run(run_id)
-        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), channel="command")
+        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), _by("command"))
         click.echo(f"confirmed\n\nbackend-crew resume {run.id}", err=True)
 
 
@@ -315,9 +319,7 @@ def _decide(run_id: str, verdict: str, digest: str | None, reason: str = "", to_
             raise UsageError(
                 f"name what you decide about: --digest {row.digest[:16]} (see `backend-crew show {run.id}`)"
             )
-        approvers.decide(
-            journal, run.id, row, verdict, reason=reason, to_stage=to_stage, digest=digest, channel="command"
-        )
+        approvers.decide(journal, run.id, row, approvers.Ruling(verdict, reason, to_stage, digest), _by("command"))
         click.echo(f"{row.gate}: {verdict} recorded\n\nbackend-crew resume {run.id}", err=True)
 
 

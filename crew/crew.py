@@ -55,7 +55,7 @@ class RunCrew(Crew):
         raise UsageError(f"{what} would lose run {self._session.id}; make a new BackendCrew for each run")
 
 
-def build(session: Session, model_for: ModelFor) -> RunCrew:
+def build(session: Session, model_for: ModelFor, kind: type[RunCrew] = RunCrew) -> RunCrew:
     """The crew of a run, in YAML order, gates and steps of code included."""
     spec = session.spec
     roles = {name: _role(session, role, model_for) for name, role in spec.roles.items() if name != HUMAN}
@@ -70,7 +70,7 @@ def build(session: Session, model_for: ModelFor) -> RunCrew:
     code.bind(session)
     agents = {**roles, HUMAN: person, "code": code}
     tasks = [_task(task, agents[task.agent]) for task in spec.tasks]
-    crew = RunCrew(
+    crew = kind(
         agents=list(agents.values()),
         tasks=tasks,
         process=Process.sequential,
@@ -160,7 +160,7 @@ def _task(spec: TaskSpec, agent: Any) -> Task:
 def run_pass(session: Session, model_for: ModelFor) -> Stop:
     """Go over the crew until a gate, the end or a failure; what is recorded is not done again."""
     crew = build(session, model_for)
-    with _quiet(), _second_layer(session):
+    with guarded(session):
         try:
             crew.kickoff(inputs={"feature": session.run.feature})
         except Stopped as stopped:
@@ -178,6 +178,13 @@ def _ending(session: Session) -> Stop:
     status = Status(summary["status"])
     assert status in EXIT_CODES
     return Stop(status, str(summary.get("why", "")))
+
+
+@contextlib.contextmanager
+def guarded(session: Session) -> Iterator[None]:
+    """What every kickoff of a run happens within."""
+    with _quiet(), _second_layer(session):
+        yield
 
 
 @contextlib.contextmanager

@@ -96,13 +96,12 @@ class Played:
             raise RecordingError(f"the recording has no decision for gate {row.gate!r}, round {row.round}")
         one = played[taken]
         self._console.print(f"gate {row.gate}, round {row.round}: playing the recorded decision", markup=False)
+        by = approvers.By("demo", "recorded person")
         if "answers" in one:
-            approvers.answer(journal, run, row, one["answers"], channel="demo", actor="recorded person")
-            if journal.gate(run, row.gate).draft:  # type: ignore[union-attr]  # the gate was just answered
-                approvers.confirm(journal, run, row, channel="demo", actor="recorded person")
+            if approvers.answer(journal, run, row, one["answers"], by).delegated:
+                approvers.confirm(journal, run, row, by)
         else:
-            words = {"reason": one.get("reason", ""), "to_stage": one.get("to_stage", "")}
-            approvers.decide(journal, run, row, one["verdict"], **words, channel="demo", actor="recorded person")
+            approvers.decide(journal, run, row, approvers.Ruling(**one), by)
         return True
 
 

@@ -67,7 +67,7 @@ def _migrations(session: Session) -> Packet:
     parts.append(_altered(session))
     parts.append(_security(session))
     parts.append(f"\nBy hand: `{facts['apply_command']}`\n" if facts.get("apply_command") else "")
-    if target.get("kind") != "sqlite" or facts["status"] != "passed":
+    if target.get("kind") != "sqlite" or not all(step["ok"] for step in facts["steps"]):
         parts.append("\nApproving records your approval; nothing is applied by this run, see above for why.\n")
     bound = {
         "manifest": facts.get("manifest"),

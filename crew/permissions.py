@@ -33,7 +33,7 @@ def approved_design(journal: Journal, run: str, spec: CrewSpec) -> Approval:
         raise ToolRefused("no file can be written before a person has approved the design")
     if packet.bound.get("design") != output.digest:
         raise ToolRefused("the design changed after it was approved; it has to be approved again")
-    return Approval(Design.model_validate(output.payload), decision.hash)
+    return Approval(Design.recorded(output.payload), decision.hash)
 
 
 def granted_paths(journal: Journal, run: str) -> tuple[str, ...]:

@@ -218,7 +218,7 @@ def output(artifact: str, payload: Mapping[str, Any]) -> str:
     kind = a.ARTIFACTS.get(artifact)
     if kind is None:
         return _bullets(f"{name}: {value}" for name, value in payload.items())
-    value = kind.model_validate({name: item for name, item in payload.items() if name != "facts"})
+    value = kind.recorded(payload)
     if isinstance(value, a.ChangeSet):
         return change_set(value, facts)
     if isinstance(value, a.Note):

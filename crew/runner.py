@@ -123,14 +123,28 @@ def advance(journal: Journal, name: str, models: Models, approver: Approver | No
         journal.set_status(run.id, Status.RUNNING)
         while True:
             ended = _one_pass(session, models)
-            if ended.status is Status.RUNNING:
-                continue
-            if ended.status is Status.WAITING and approver is not None and _decided(session, approver, ended):
-                stop.clear_waiting()
-                continue
-            journal.set_status(run.id, ended.status, session.redact(ended.reason))
-            session.note("run stopped", status=ended.status.value, reason=ended.reason, gate=ended.gate)
-            return ended
+            if not goes_on(session, ended, approver):
+                record_stop(session, ended)
+                return ended
+
+
+def goes_on(session: Session, stop: Stop, approver: Approver | None) -> bool:
+    """Whether another pass follows: work was sent back, or somebody here decided at the gate."""
+    if stop.status is Status.RUNNING:
+        return True
+    if stop.status is not Status.WAITING or approver is None or stop.gate is None:
+        return False
+    row = session.journal.gate(session.id, stop.gate)
+    if row is None or not approver.ask(session.journal, session.id, row):
+        return False
+    session.stop.clear_waiting()
+    return True
+
+
+def record_stop(session: Session, stop: Stop) -> None:
+    """Keep how the run stands."""
+    session.journal.set_status(session.id, stop.status, session.redact(stop.reason))
+    session.note("run stopped", status=stop.status.value, reason=stop.reason, gate=stop.gate)
 
 
 def _one_pass(session: Session, models: Models) -> Stop:
@@ -154,9 +168,3 @@ def _timed(session: Session) -> Iterator[None]:
     finally:
         session.note("pass ended", seconds=round(time.monotonic() - session.started, 1))
         session.started = time.monotonic()
-
-
-def _decided(session: Session, approver: Approver, stop: Stop) -> bool:
-    assert stop.gate is not None
-    row = session.journal.gate(session.id, stop.gate)
-    return row is not None and approver.ask(session.journal, session.id, row)

@@ -66,7 +66,7 @@ class Session:
         output = self.journal.output(self.run.id, task)
         if output is None or output.artifact != kind.__name__:
             return None
-        return kind.model_validate({name: value for name, value in output.payload.items() if name != "facts"})
+        return kind.recorded(output.payload)
 
     def only(self, kind: type[Kind]) -> Kind | None:
         """The recorded hand-in of the task that produces this kind."""

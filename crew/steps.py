@@ -12,7 +12,7 @@ from backend_crew.crew.journal import canonical, sha256
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
 from backend_crew.tools import alembic, apply, environment, git, migrations, rehearsal
-from backend_crew.tools.errors import ToolError, ToolFault
+from backend_crew.tools.errors import ToolError
 from backend_crew.tools.sandbox import NoSandbox
 
 Payload = dict[str, Any]
@@ -44,7 +44,7 @@ def rehearse(session: Session) -> tuple[str, Payload]:
     facts: Payload = {"files": [_file(session, path) for path in files], "tool": tool.name}
     facts["apply_command"] = " ".join(tool.apply_command)
     facts["target"] = _target(session)
-    facts |= _rehearsed(session, tool)
+    facts |= _rehearsed(session, tool, files)
     if edited:
         text = f"migrations that existed before were changed: {', '.join(edited)}; databases that ran them will not run them again"
         facts["findings"] = [*facts.get("findings", []), {"severity": "error", "text": text}]
@@ -52,7 +52,7 @@ def rehearse(session: Session) -> tuple[str, Payload]:
     return "Rehearsal", facts
 
 
-def _rehearsed(session: Session, tool: migrations.MigrationTool) -> Payload:
+def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str]) -> Payload:
     if not tool.can_rehearse:
         return _not_rehearsed(f"{tool.name} migrations are shown whole, but cannot be rehearsed here")
     if isinstance(session.sandbox, NoSandbox):
@@ -64,7 +64,7 @@ def _rehearsed(session: Session, tool: migrations.MigrationTool) -> Payload:
             session.root,
             session.runtime,
             tool,
-            before=_before(session),
+            before=_before(session, tool, files),
             database=_existing(session.database()),
             env_name=session.database_env,
             env={},
@@ -97,9 +97,11 @@ def _existing(path: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _before(session: Session) -> str | None:
-    database = _existing(session.database())
-    return apply.sqlite_revision(database) if database else None
+def _before(session: Session, tool: migrations.MigrationTool, files: list[str]) -> str | None:
+    """Where the rehearsal starts: None for where the person's database is, else just before the new files."""
+    if _existing(session.database()):
+        return None
+    return alembic.graph(session.clone.tree, tool).before(files) or "base"
 
 
 def _file(session: Session, path: str) -> Payload:
@@ -131,6 +133,11 @@ def manifest(session: Session, files: list[str]) -> str:
     return sha256(canonical(sorted(set(entries))))
 
 
+def runnable(facts: Mapping[str, Any]) -> bool:
+    """Whether every step of the rehearsal ran; what it found about data is for the person to weigh."""
+    return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
+
+
 def apply_migrations(session: Session) -> tuple[str, Payload]:
     """Apply exactly what a person approved, once, to exactly the database that was shown."""
     facts = session.payload("rehearse") or {}
@@ -141,14 +148,16 @@ def apply_migrations(session: Session) -> tuple[str, Payload]:
     if row is None or decision is None or decision.verdict != gates.APPROVE:
         return "Applied", {"status": "declined", "command": facts["apply_command"]}
     target = facts["target"]
-    if target["kind"] != "sqlite" or facts["status"] != "passed":
-        reason = target.get("reason") or f"the rehearsal is {facts['status']!r}"
+    if target["kind"] != "sqlite" or not runnable(facts):
+        reason = target.get("reason") or f"the rehearsal: {facts['status']}, {facts['reason']}"
         return "Applied", {"status": "approved, not applied", "reason": reason, "command": facts["apply_command"]}
     bound = gates.packet_of(row).bound
-    if manifest(session, [one["path"] for one in facts["files"]]) != bound["manifest"] or _target(session) != target:
-        if not session.journal.intent(session.id, "apply", decision.hash):
-            reason = "the files or the database changed after they were approved; approve them again"
-            return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
+    same = (
+        manifest(session, [one["path"] for one in facts["files"]]) == bound["manifest"] and _target(session) == target
+    )
+    if not same and session.journal.intent(session.id, "apply", decision.hash) is None:
+        reason = "the files or the database changed after they were approved; approve them again"
+        return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
     return "Applied", _apply_once(session, facts, decision.hash)
 
 
@@ -210,12 +219,3 @@ STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {
     "verify": verify,
     "summarise": summarise,
 }
-
-
-def run(session: Session, name: str) -> tuple[str, Payload]:
-    """Do one step; what its tools cannot do becomes its recorded result, never a crash."""
-    try:
-        return STEPS[name](session)
-    except ToolFault as error:
-        session.note("step failed", step=name, reason=str(error))
-        raise

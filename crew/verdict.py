@@ -60,7 +60,7 @@ def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
         "newly failing": sorted(i for i, o in after.items() if o in red and before.get(i) not in red),
         "already failing": sorted(i for i, o in after.items() if o in red and before.get(i) in red),
         "newly passing": sorted(i for i, o in after.items() if o == "passed" and before.get(i) in red),
-        "missing": sorted(i for i in before if i not in after),
+        "missing": sorted(i for i, o in before.items() if o != "skipped" and after.get(i, "skipped") == "skipped"),
         "new tests": sorted(i for i in after if i not in before),
     }
 

@@ -1,4 +1,4 @@
-"""Stack facts: every quote is opened again, declared is not used, and nothing is run, followed or read that must not."""
+"""Stack facts: every quote is opened again, declared is not used, and nothing is followed or read that must not."""
 
 import os
 import time
@@ -10,13 +10,19 @@ from backend_crew.tools.errors import ToolRefused
 from backend_crew.tools.stack import Fact, detect, has_backend
 
 FASTAPI = {
-    "pyproject.toml": '[project]\nname = "shop"\ndependencies = [\n  "fastapi>=0.1",\n  "SQLAlchemy>=2",\n  "celery",\n]\n'
-    '[tool.pytest.ini_options]\ntestpaths = ["tests"]\n[tool.ruff]\nline-length = 100\n',
+    "pyproject.toml": (
+        '[project]\nname = "shop"\ndependencies = [\n  "fastapi>=0.1",\n  "SQLAlchemy>=2",\n'
+        '  "celery",\n]\n'
+        '[tool.pytest.ini_options]\ntestpaths = ["tests"]\n[tool.ruff]\nline-length = 100\n'
+    ),
     "uv.lock": "version = 1\n",
     "alembic.ini": "[alembic]\nscript_location = migrations\nsqlalchemy.url = sqlite:///./shop.db\n",
     "shop/__init__.py": "",
-    "shop/api.py": "from fastapi import APIRouter\nfrom fastapi.security import HTTPBearer\n\nrouter = APIRouter()\n\n\n"
-    '@router.get("/orders")\ndef orders(): ...\n',
+    "shop/api.py": (
+        "from fastapi import APIRouter\nfrom fastapi.security import HTTPBearer\n\n"
+        "router = APIRouter()\n\n\n"
+        '@router.get("/orders")\ndef orders(): ...\n'
+    ),
     "shop/models.py": '"""Like this:\n\nimport flask\n"""\nfrom sqlalchemy.orm import (\n    DeclarativeBase,\n)\n',
     "tests/test_api.py": "import pytest\n",
     "Dockerfile": "# syntax\nFROM python:3.12\n",
@@ -25,20 +31,33 @@ FASTAPI = {
 DJANGO = {
     "manage.py": 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "site.settings")\n',
     "requirements.txt": "Django==5.2\ndjangorestframework\n",
-    "site/settings.py": 'DATABASES = {\n    "default": {\n        "ENGINE": "django.db.backends.postgresql",\n    }\n}\n',
+    "site/settings.py": (
+        'DATABASES = {\n    "default": {\n        "ENGINE": "django.db.backends.postgresql",\n    }\n}\n'
+    ),
     "orders/models.py": "from django.db import models\n",
     "orders/views.py": "from rest_framework import viewsets\n",
-    "orders/migrations/0001_initial.py": "from django.db import migrations\n\n\nclass Migration(migrations.Migration): ...\n",
+    "orders/migrations/0001_initial.py": (
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration): ...\n"
+    ),
 }
 NEST = {
-    "package.json": '{\n  "scripts": {"test": "jest"},\n  "dependencies": {\n    "@nestjs/core": "^10",\n    "typeorm": "1",\n'
-    '    "pg": "8"\n  },\n  "devDependencies": {"jest": "29", "eslint": "9"}\n}\n',
+    "package.json": (
+        '{\n  "scripts": {"test": "jest"},\n  "dependencies": {\n    "@nestjs/core": "^10",\n'
+        '    "typeorm": "1",\n'
+        '    "pg": "8"\n  },\n  "devDependencies": {"jest": "29", "eslint": "9"}\n}\n'
+    ),
     "pnpm-lock.yaml": "lockfileVersion: 9\n",
-    "src/main.ts": "import { NestFactory } from '@nestjs/core';\nimport { DataSource } from \"typeorm\";\n// import express from 'express'\n",
+    "src/main.ts": (
+        "import { NestFactory } from '@nestjs/core';\nimport { DataSource } from \"typeorm\";\n"
+        "// import express from 'express'\n"
+    ),
 }
 GIN = {
     "go.mod": "module shop\n\nrequire (\n\tgithub.com/gin-gonic/gin v1.9.1\n\tgithub.com/jackc/pgx/v5 v5.5.0\n)\n",
-    "main.go": 'package main\n\nimport (\n\t"github.com/gin-gonic/gin"\n\t"gorm.io/gorm"\n)\n\nfunc main() {\n\tr.GET("/x", h)\n}\n',
+    "main.go": (
+        'package main\n\nimport (\n\t"github.com/gin-gonic/gin"\n\t"gorm.io/gorm"\n)\n\n'
+        'func main() {\n\tr.GET("/x", h)\n}\n'
+    ),
     "main_test.go": 'package main\n\nimport "testing"\n\nfunc TestX(t *testing.T) {}\n',
 }
 OTHERS = {

@@ -140,7 +140,9 @@ def test_django_models_are_imported_with_their_settings(sandbox: Sandbox, tree: 
         tree,
         {
             "orders/__init__.py": "",
-            "orders/models.py": "from django.db import models\n\n\nclass Order(models.Model):\n    paid = models.BooleanField()\n",
+            "orders/models.py": (
+                "from django.db import models\n\n\nclass Order(models.Model):\n    paid = models.BooleanField()\n"
+            ),
             "orders/views.py": "from orders.models import Refund\n",
         },
     )
@@ -157,11 +159,12 @@ def test_django_models_are_imported_with_their_settings(sandbox: Sandbox, tree: 
 
 def test_importing_runs_in_the_sandbox_and_the_tree_stays_as_it_was(sandbox: Sandbox, tree: Path) -> None:
     marker = tree.parent / "marker"
-    put(tree, {"a.py": f"try:\n    open({str(marker)!r}, 'w')\nexcept OSError:\n    pass\nopen('made', 'w')\n"})
+    code = f"import pathlib\ntry:\n    pathlib.Path({str(marker)!r}).write_text('')\nexcept OSError:\n    pass\n"
+    put(tree, {"a.py": code + "pathlib.Path('made').write_text('')\n"})
     assert check(sandbox, tree, "a.py") == ()
     assert not marker.exists()
     assert [path.name for path in tree.iterdir()] == ["a.py"]
-    exec(compile((tree / "a.py").read_text().replace("'made'", repr(str(tree.parent / "made"))), "a", "exec"))
+    exec(code)
     assert marker.exists()  # the weak control: the same code outside of the sandbox gets out
 
 

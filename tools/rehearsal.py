@@ -216,6 +216,8 @@ def _steps(run: AlembicRun, plan: _Plan, private: Path) -> tuple[list[Step], dic
             raise _NotRehearsed("it was stopped")
         found = _look(run, private / name)
         arrived = found is not None and found.revisions == ((goal,) if goal else ())
+        if done.ok and not steps and found and found.revisions == ((plan.start,) if plan.start else ()):
+            raise _NotRehearsed(_ELSEWHERE)
         detail = "" if done.ok and arrived else excerpt(done) if not done.ok else _ELSEWHERE
         digest, tables = (found.digest, found.tables) if found else ("", {})
         steps.append(Step(name, not detail, done.seconds, detail, digest, tables))

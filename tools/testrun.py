@@ -182,10 +182,11 @@ def _missing_runner(
     """Why nothing was run, where the runner itself is not there."""
     if done.exit_code == 127:
         return f"{command.argv[0]} is not available in the sandbox; install it where the repository's tools are"
-    if runner != "pytest" or report is not None or done.exit_code != 1 or "-m" not in command.argv[:2]:
+    if runner != "pytest" or report is not None or done.exit_code != 1 or "-m" not in command.argv:
         return None
     look = "import importlib.util, sys; sys.exit(0 if importlib.util.find_spec('pytest') else 3)"
-    if box.run((command.argv[0], "-c", look), limits=Limits(timeout_s=30)).exit_code == 3:
+    interpreter = command.argv[: command.argv.index("-m")]
+    if box.run((*interpreter, "-c", look), limits=Limits(timeout_s=30)).exit_code == 3:
         return f"pytest is not installed for {command.argv[0]}; install the repository's test dependencies"
     return None
 
