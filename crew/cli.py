@@ -1,38 +1,16 @@
-"""The command line: results on stdout, progress and questions on stderr."""
+"""The command line: results on stdout, progress and questions on stderr; each command imports what it needs."""
 
 import json
-import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markdown import Markdown
 
-from backend_crew.crew import approvers, budget, outcome, roles, settings
+from backend_crew.crew import settings
 from backend_crew.crew.errors import BackendCrewError, UsageError
-from backend_crew.crew.gates import APPROVE, CHANGES, REJECT
-from backend_crew.crew.journal import Journal, Run
-from backend_crew.crew.model import ENDED, EXIT_CODES, Status, Stop
 from backend_crew.crew.settings import Caps, Options
-from backend_crew.crew.stopping import StopFlag
-
-
-def _by(channel: str) -> approvers.By:
-    return approvers.By(channel, approvers.person())
-
-
-def _console() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def _journal() -> Journal:
-    return Journal(settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
 
 
 def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | str | None:
@@ -77,7 +55,7 @@ def _given_caps(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("backend-crew"), prog_name="backend-crew")
+@click.version_option(package_name="backend-crew", prog_name="backend-crew")
 def cli() -> None:
     """A crew that adds a backend feature to your repository; gates, guards and migrations are enforced by code."""
 
@@ -171,89 +149,6 @@ def _dirty_choice(repo: Path, choice: bool | None) -> bool:
     return click.confirm(f"Uncommitted work: {shown}. Take it along?", err=True)
 
 
-@contextmanager
-def _opened() -> Iterator[Journal]:
-    journal = _journal()
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
-def _go_on(
-    journal: Journal, name: str, *, as_json: bool, record: Path | None = None, models: Any = None, ask: bool = True
-) -> None:
-    """Advance a run, show how it stands, and leave with its exit code."""
-    from backend_crew.crew import runner
-    from backend_crew.crew.progress import Progress
-    from backend_crew.crew.terminal import Terminal
-
-    console, found = _console(), journal.run(name)
-    progress = Progress(console, journal, _spec_of(found))
-    journal.listener = progress.event
-    approver = Terminal(console, progress) if ask and sys.stdin.isatty() and not as_json else None
-    stop = StopFlag()
-    with _interruptible(stop), progress.watching(found.id):
-        ended = runner.advance(journal, found.id, models or _models(found, record), approver, stop)
-    _report(journal, found.id, ended, as_json=as_json)
-
-
-def _models(run: Run, record: Path | None) -> Any:
-    from backend_crew.crew import demo, runner
-
-    if run.options.get("replay"):
-        return demo.replaying(run)
-    return runner.Models(run, record=record)
-
-
-def _spec_of(run: Run) -> roles.CrewSpec:
-    return roles.load(Path(run.options["config"]) if run.options.get("config") else None)
-
-
-@contextmanager
-def _interruptible(stop: StopFlag) -> Iterator[None]:
-    """The first Ctrl-C asks the run to stop and keeps what is recorded; the second ends the process."""
-
-    def interrupt(_: int, __: Any) -> None:
-        stop.set(Stop(Status.INTERRUPTED, "interrupted; resume it when you like"))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        before = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread: the host program handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _report(journal: Journal, name: str, ended: Stop, *, as_json: bool) -> None:
-    from backend_crew.crew.terminal import how_to_answer
-
-    run = journal.run(name)
-    if as_json:
-        click.echo(json.dumps(outcome.as_json(journal, run, _spec_of(run)), ensure_ascii=False))
-    else:
-        click.echo("\n".join(outcome.lines(journal, run)))
-    if run.status is Status.WAITING:
-        click.echo("\n" + how_to_answer(run.id, approvers.waiting(journal, run.id)), err=True)
-    elif run.status in (Status.FINISHED, Status.UNVERIFIED) and not as_json:
-        click.echo("\n" + _commands(run), err=True)
-    elif run.status not in ENDED:
-        click.echo(f"\nbackend-crew resume {run.id}", err=True)
-    raise SystemExit(EXIT_CODES[ended.status])
-
-
-def _commands(run: Run) -> str:
-    return (
-        f"review:   git -C {run.repo} diff HEAD...{run.branch}\n"
-        f"merge:    git -C {run.repo} merge {run.branch}\n"
-        f"discard:  backend-crew discard {run.id}"
-    )
-
-
 @cli.command()
 @click.argument("run_id")
 @click.option("--json", "as_json", is_flag=True)
@@ -309,18 +204,6 @@ def confirm(run_id: str) -> None:
         run = journal.run(run_id)
         approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), _by("command"))
         click.echo(f"confirmed\n\nbackend-crew resume {run.id}", err=True)
-
-
-def _decide(run_id: str, verdict: str, digest: str | None, reason: str = "", to_stage: str = "") -> None:
-    with _opened() as journal:
-        run = journal.run(run_id)
-        row = approvers.waiting(journal, run.id)
-        if digest is None and not sys.stdin.isatty():
-            raise UsageError(
-                f"name what you decide about: --digest {row.digest[:16]} (see `backend-crew show {run.id}`)"
-            )
-        approvers.decide(journal, run.id, row, approvers.Ruling(verdict, reason, to_stage, digest), _by("command"))
-        click.echo(f"{row.gate}: {verdict} recorded\n\nbackend-crew resume {run.id}", err=True)
 
 
 @cli.command()
@@ -417,6 +300,12 @@ def show(run_id: str, as_json: bool) -> None:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
         console.rule(f"gate: {row.gate}  round {row.round}")
         console.print(Markdown(safe(str(row.packet["text"]))))
+        if row.draft:
+            answers = row.draft["answers"]["items"]
+            left = [one for one in answers if one["source"] == "recommendation, confirmed"]
+            console.print("These wait for your confirmation:", markup=False)
+            for one in left:
+                console.print(f"  {one['id']}: {one['answer']}", markup=False)
         console.print(f"{row.packet['question']}\n\ndigest {row.digest}", markup=False)
         click.echo("\n" + how_to_answer(run.id, row), err=True)
 

@@ -63,25 +63,33 @@ class Progress:
         if not self._console.is_terminal:
             yield
             return
-        with Live(self._view(), console=self._console, refresh_per_second=4, transient=True) as live:
-            self._live = live
-            try:
-                yield
-            finally:
-                self._live = None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Give the terminal to a person, then show the view again."""
-        live = self._live
-        if live is None:
-            yield
-            return
-        live.stop()
+        self._show()
         try:
             yield
         finally:
-            live.start()
+            self._hide()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Give the terminal to a person, then show the view again below what they saw."""
+        if self._live is None:
+            yield
+            return
+        self._hide()
+        try:
+            yield
+        finally:
+            self._show()
+
+    def _show(self) -> None:
+        # a new one each time: a Live that is started again would first wipe as many lines as it once had
+        self._live = Live(self._view(), console=self._console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def _hide(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.stop()
 
     def _view(self) -> Group:
         done = {output.task for output in self._journal.outputs(self._run)} if self._run else set()

@@ -41,11 +41,11 @@ def analysis(value: a.Analysis) -> str:
 
 
 def question(value: a.Question) -> str:
-    """One question with its numbered options, the recommended one first in words."""
-    options = "".join(f"  {number}. {option}\n" for number, option in enumerate(value.options, start=1))
+    """One question with its numbered options and the recommended one."""
+    options = "".join(f"{number}. {option}\n" for number, option in enumerate(value.options, start=1))
     return (
-        f"**{value.id}** ({value.area}) {value.question}\n  Why it matters: {value.why}\n{options}"
-        f"  Recommended: {value.recommended} - {value.reason}\n"
+        f"**{value.id}** ({value.area}) {value.question}\n\nWhy it matters: {value.why}\n\n{options}\n"
+        f"Recommended: {value.recommended} - {value.reason}\n"
     )
 
 
@@ -62,7 +62,7 @@ def answers(value: a.Answers) -> str:
 
 def requirements(value: a.Requirements) -> str:
     """The overview, the numbered criteria, and what is out of scope."""
-    out = f"\nOut of scope:\n{_bullets(value.out_of_scope)}" if value.out_of_scope else ""
+    out = f"\nOut of scope:\n\n{_bullets(value.out_of_scope)}" if value.out_of_scope else ""
     return f"{value.overview}\n\n{_bullets(f'**{one.id}** {one.text}' for one in value.criteria)}{out}"
 
 
@@ -118,7 +118,7 @@ def design(value: a.Design) -> str:
     contract = f"```yaml\n{value.api.document.rstrip()}\n```\n" if value.api.document else f"{value.api.reason or ''}\n"
     rows = [(f"`{one.path}`", one.action, _LAYER_TITLES[one.layer], one.purpose) for one in value.files]
     decisions = "\n".join(
-        f"**{one.title}**: {one.choice}\n  Options: {'; '.join(one.options)}\n  Trade-off: {one.trade_off}\n"
+        f"**{one.title}**: {one.choice}\n\n- Options: {'; '.join(one.options)}\n- Trade-off: {one.trade_off}\n"
         for one in value.decisions
     )
     packages = [f"`{one.name}{one.version}`: {one.reason}" for one in value.new_dependencies]
@@ -130,8 +130,8 @@ def design(value: a.Design) -> str:
         f"Errors: {value.api.error_format}\n\n{contract}\n"
         f"## Data model\n\n{data_model(value.data_model)}\n## Migration plan\n\n{migration_plan(value.migration)}\n"
         f"## Implementation plan\n\n{_table(('file', 'action', 'layer', 'purpose'), rows)}\n"
-        f"Integration points:\n{_bullets(value.integration_points) or '- none'}\n"
-        f"New dependencies:\n{_bullets(packages) if packages else '- none'}\n"
+        f"Integration points:\n\n{_bullets(value.integration_points) or NOTHING}\n"
+        f"New dependencies:\n\n{_bullets(packages) or NOTHING}\n"
         f"## Criteria covered\n\n{_bullets(f'{one.criterion}: {one.by}' for one in value.coverage)}\n"
         f"## Decisions\n\n{decisions}"
     )
@@ -146,7 +146,7 @@ def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:
 def altered(items: Iterable[Mapping[str, Any]]) -> str:
     """Existing definitions that changed, each with its reason."""
     lines = [f"`{one['name']}` in {one['path']}:{one['line']}: {one['what']} - {one['reason']}" for one in items]
-    return f"\nExisting definitions that changed:\n{_bullets(lines)}" if lines else ""
+    return f"\nExisting definitions that changed:\n\n{_bullets(lines)}" if lines else ""
 
 
 def security_review(value: a.SecurityReview) -> str:
@@ -162,7 +162,7 @@ def migration_review(value: a.MigrationReview) -> str:
     """Impact, locks, risks, rollback and the guard's recommendation."""
     risks = [f"{one.severity}: {one.risk} - {one.mitigation}" for one in value.risks]
     return (
-        f"Impact: {value.impact}\n\nLocks: {value.locks}\n\nRisks:\n{_bullets(risks) or NOTHING}\n"
+        f"Impact: {value.impact}\n\nLocks: {value.locks}\n\nRisks:\n\n{_bullets(risks) or NOTHING}\n"
         f"Rollback: {value.rollback}\n\nThe migration guard recommends: **{value.recommendation}** - {value.reason}\n"
     )
 

@@ -1,5 +1,6 @@
 """Everything that one pass over one run works with."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Mapping
@@ -94,6 +95,12 @@ class Session:
         self.attempts = 0
         self.permissions.enter(task)
 
+    def use_packages(self, folder: str | None) -> None:
+        """Put packages that were installed for this run on the import path of its commands."""
+        if folder:
+            env = {**self.runtime.env, "PYTHONPATH": folder}
+            self.runtime = dataclasses.replace(self.runtime, mounts=(*self.runtime.mounts, Path(folder)), env=env)
+
     def database(self) -> Path | None:
         """The SQLite file that the person named, if it is one."""
         url = settings.get(self.database_env) if self.database_env else None
@@ -137,7 +144,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         python=Path(options["python"]) if options.get("python") else None,
         virtual_env=Path(env) if (env := settings.get("VIRTUAL_ENV")) else None,
     )
-    return Session(
+    session = Session(
         journal=journal,
         run=run,
         spec=spec,
@@ -152,6 +159,8 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         redact=secrets.Redactor(secrets.values_from_env_files(repository.root)),
         stop=stop,
     )
+    session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))
+    return session
 
 
 def _migration_tool(tree: Path) -> migrations.MigrationTool | None:

@@ -47,6 +47,12 @@ def state_home() -> Path:
     return Path(named).expanduser().absolute() if named else Path(platformdirs.user_state_dir("backend-crew"))
 
 
+def package_index() -> dict[str, str]:
+    """What pip needs to find packages as it does for this person: its own settings, proxies, and HOME for pip.conf."""
+    proxies = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HOME", "PATH"}
+    return {name: value for name, value in os.environ.items() if name.upper() in proxies or name.startswith("PIP_")}
+
+
 def load_env_file(path: Path) -> tuple[str, ...]:
     """Read NAME=value lines from a file that the person named; variables that are set already win."""
     names = []

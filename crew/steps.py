@@ -24,8 +24,10 @@ def baseline(session: Session) -> tuple[str, Payload]:
     packages = [f"{one.name}{one.version}" for one in design.new_dependencies] if design else []
     installed: Payload = {}
     if packages:
-        installed = vars(environment.install(session.runtime, packages, session.folder / "packages"))
+        done = environment.install(session.runtime, packages, session.folder / "packages", settings.package_index())
+        installed = vars(done)
         session.note("dependencies", **installed)
+        session.use_packages(done.folder)
     return "Baseline", {**verdict.summarised(verdict.run_tests(session)), "dependencies": installed}
 
 

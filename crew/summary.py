@@ -51,7 +51,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
     applied, rehearsed = session.payload("apply") or {}, session.payload("rehearse") or {}
     design = session.only(Design)
     changes = [one for one in git.changes(session.clone, session.clone.base) if not one.path.startswith("specs/")]
-    why = _unverified(final, applied, rehearsed)
+    why = _unverified(session, final, applied, rehearsed)
     totals = session.journal.totals(session.id)
     return {
         "run": session.id,
@@ -91,8 +91,13 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
     }
 
 
-def _unverified(final: Mapping[str, Any], applied: Mapping[str, Any], rehearsed: Mapping[str, Any]) -> str:
+def _unverified(
+    session: Session, final: Mapping[str, Any], applied: Mapping[str, Any], rehearsed: Mapping[str, Any]
+) -> str:
     """Why a finished run cannot be called verified; empty when it can."""
+    dependencies = (session.payload("baseline") or {}).get("dependencies", {})
+    if dependencies.get("status") == "not installed":
+        return f"not verified: dependency {', '.join(dependencies['packages'])} - {dependencies['reason']}"
     if final.get("verdict") != "green":
         return f"tests: {final.get('verdict')} - {final.get('why')}"
     if rehearsed.get("status") == "failed":

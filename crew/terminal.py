@@ -104,9 +104,10 @@ class Terminal:
         if not reading.delegated:
             return True
         self._console.print("\nYou left these to us. We would take:")
+        asked = {question.id: question.question for question in questions.items}
         for answer in reading.answers.items:
             if answer.id in reading.delegated:
-                self._console.print(Text(f"  {answer.id}: {safe(answer.answer)}"))
+                self._console.print(Text(f"  {answer.id} {safe(asked[answer.id])}\n     {safe(answer.answer)}"))
         while True:
             word = self._line("Type 'confirm' to take them, or 'again' to answer once more\n> ")
             if word == "confirm":
@@ -145,6 +146,8 @@ def _by() -> approvers.By:
 
 def how_to_answer(run: str, row: GateRow) -> str:
     """The commands that decide at a gate from another shell."""
+    if row.gate == "answers" and row.draft:
+        return f"backend-crew confirm {run}                   # or answer again\nbackend-crew resume {run}"
     if row.gate == "answers":
         return (
             f"backend-crew show {run}                      # the questions\n"
