@@ -7,6 +7,7 @@ from typing import Any
 from backend_crew.crew.artifacts import Answer, Answers, Question, Questions
 from backend_crew.crew.errors import DecisionRefused
 
+OWN_WORDS_LIMIT = 2000
 #: What people say when they leave the choice to us; matched whole, never as a part of a longer answer.
 _DELEGATED = frozenset(
     {
@@ -48,7 +49,8 @@ def read(questions: Questions, given: Mapping[str, Any]) -> Reading:
         value = given.get(name)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             if name in given:
-                problems.append(f"{name}: expected text or an option's number, found {type(value).__name__}")
+                quote = "; put yes, no, dates and decimals in quotes" if value is not None else ""
+                problems.append(f"{name}: expected text or an option's number, found {type(value).__name__}{quote}")
             continue
         try:
             answer = _one(question, value)
@@ -65,14 +67,16 @@ def read(questions: Questions, given: Mapping[str, Any]) -> Reading:
 
 def _one(question: Question, value: str | int) -> Answer:
     text = str(value).strip()
-    if text.isdecimal():
+    # options can be numbers themselves: a bare number counts the options, a text that is an option is that option
+    number = text.isdecimal() and text not in question.options
+    if number or (isinstance(value, int) and 1 <= value <= len(question.options)):
         if not 1 <= int(text) <= len(question.options):
             raise DecisionRefused(f"{question.id}: option {text} does not exist (1 to {len(question.options)})")
         return Answer(id=question.id, answer=question.options[int(text) - 1], source="option")
     if text.lower().rstrip(".!") in _DELEGATED:
         return Answer(id=question.id, answer=question.recommended, source="recommendation, confirmed")
-    if len(text) > 2000:
-        raise DecisionRefused(f"{question.id}: {len(text)} characters; an answer holds up to 2000")
+    if len(text) > OWN_WORDS_LIMIT:
+        raise DecisionRefused(f"{question.id}: {len(text)} characters; an answer holds up to {OWN_WORDS_LIMIT}")
     chosen = next((option for option in question.options if option.lower() == text.lower()), None)
     return Answer(id=question.id, answer=chosen or text, source="option" if chosen else "own words")
 

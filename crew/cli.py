@@ -73,7 +73,8 @@ def cli() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="Folder with your agents.yaml and tasks.yaml.")
 @click.option("--model", help="provider/model for every role that names none.")
 @click.option("--python", type=click.Path(path_type=Path), help="The interpreter that runs the repository's tests.")
-@click.option("--test-command", help="How the tests are run, for repositories where it is not found.")
+@click.option("--test-command", help="How the tests are run, where the repository does not use pytest.")
+@click.option("--check-command", help="A check that must hold after each layer: a linter, a type checker, a build.")
 @click.option("--include-dirty/--ignore-dirty", default=None, help="Take uncommitted work along, or leave it out.")
 @click.option("--env-file", type=click.Path(path_type=Path), help="Read keys from this file (no other is ever read).")
 @click.option("--assume-backend", is_flag=True, help="Go on although no backend was detected.")
@@ -82,13 +83,13 @@ def cli() -> None:
 @_with_caps
 def run(as_json: bool, record: Path | None, **given: Any) -> None:
     """Add FEATURE to a repository: analysis, questions, design, approval, code, migrations, tests, branch."""
-    from backend_crew.crew import runner
+    from backend_crew.crew import commands, runner
 
     caps = Caps(**{**vars(Caps()), **_given_caps(given)})
     _load_env(given["env_file"])
     feature = _feature(given["feature"], given["feature_file"])
-    options = _options(given, caps)
-    with _opened() as journal:
+    options = _settled(given["repo"], _options(given, caps), somebody=sys.stdin.isatty() and not as_json)
+    with commands.opened() as journal:
         started = runner.start(
             journal,
             given["repo"],
@@ -97,18 +98,34 @@ def run(as_json: bool, record: Path | None, **given: Any) -> None:
             options=options,
             assume_backend=given["assume_backend"],
         )
-        _go_on(journal, started.id, as_json=as_json, record=record)
+        commands.go_on(journal, started.id, as_json=as_json, record=record)
+
+
+def _settled(repo: Path, options: Options, *, somebody: bool) -> Options:
+    """The options with the commands for tests and checks as the person here confirms them."""
+    from backend_crew.crew import choosing
+    from backend_crew.tools import git
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    def line(prompt: str) -> str:
+        return str(click.prompt(prompt, err=True))
+
+    ask = choosing.at_terminal(line, say) if somebody else None
+    return choosing.settled(git.inspect(repo).root, options, ask, say)
 
 
 def _options(given: dict[str, Any], caps: Caps) -> Options:
-    import shlex
+    from backend_crew.crew.choosing import parse
 
     return Options(
         model=given["model"],
         config=str(given["config"].absolute()) if given["config"] else None,
         database_env=given["database_url_env"],
         python=str(given["python"].absolute()) if given["python"] else None,
-        test_command=tuple(shlex.split(given["test_command"])) if given["test_command"] else (),
+        test_command=parse(given["test_command"], "--test-command") if given["test_command"] else (),
+        check_command=parse(given["check_command"], "--check-command") if given["check_command"] else (),
         include_dirty=_dirty_choice(given["repo"], given["include_dirty"]),
         caps=caps,
     )
@@ -157,8 +174,11 @@ def _dirty_choice(repo: Path, choice: bool | None) -> bool:
 @_with_caps
 def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | None, **given: Any) -> None:
     """Go on with a run: what is recorded is not done again."""
+    from backend_crew.crew import budget, commands
+    from backend_crew.crew.model import Status
+
     _load_env(env_file)
-    with _opened() as journal:
+    with commands.opened() as journal:
         run = journal.run(run_id)
         caps = _given_caps(given)
         if caps:
@@ -166,7 +186,7 @@ def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | Non
             journal.set_options(run.id, {**run.options, "caps": vars(larger)})
         elif run.status is Status.BUDGET:
             raise UsageError(f"run {run.id} reached a cap: {run.reason}")
-        _go_on(journal, run.id, as_json=as_json, record=record)
+        commands.go_on(journal, run.id, as_json=as_json, record=record)
 
 
 @cli.command()
@@ -174,7 +194,10 @@ def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | Non
 @click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="YAML or JSON; '-' reads stdin.")
 def answer(run_id: str, file: Path | None) -> None:
     """Answer the questions of a run, from a file or one by one."""
-    with _opened() as journal:
+    from backend_crew.crew import approvers, commands, roles
+    from backend_crew.crew.model import EXIT_CODES, Status
+
+    with commands.opened() as journal:
         run = journal.run(run_id)
         row = approvers.waiting(journal, run.id)
         if file is None:
@@ -182,10 +205,10 @@ def answer(run_id: str, file: Path | None) -> None:
 
             if not sys.stdin.isatty():
                 raise UsageError("name a file with --file (or - for stdin); this is not a terminal")
-            Terminal(_console()).ask(journal, run.id, row)
+            Terminal(commands.stderr()).ask(journal, run.id, row)
             return
         text = sys.stdin.read() if str(file) == "-" else _file(file)
-        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), _by("file"))
+        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), commands.by("file"))
         if reading.delegated:
             click.echo("You left these to us; nothing is recorded until you confirm:")
             for one in reading.answers.items:
@@ -200,9 +223,11 @@ def answer(run_id: str, file: Path | None) -> None:
 @click.argument("run_id")
 def confirm(run_id: str) -> None:
     """Confirm the recommendations for the answers that you left to us."""
-    with _opened() as journal:
+    from backend_crew.crew import approvers, commands
+
+    with commands.opened() as journal:
         run = journal.run(run_id)
-        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), _by("command"))
+        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), commands.by("command"))
         click.echo(f"confirmed\n\nbackend-crew resume {run.id}", err=True)
 
 
@@ -212,7 +237,10 @@ def confirm(run_id: str) -> None:
 @click.option("--reason", default="")
 def approve(run_id: str, digest: str | None, reason: str) -> None:
     """Approve what the run shows at its gate."""
-    _decide(run_id, APPROVE, digest, reason)
+    from backend_crew.crew import commands
+    from backend_crew.crew.gates import APPROVE
+
+    commands.decide(run_id, APPROVE, digest, reason)
 
 
 @cli.command("request-changes")
@@ -222,7 +250,10 @@ def approve(run_id: str, digest: str | None, reason: str) -> None:
 @click.option("--to", "to_stage", default="", help="The stage that the work goes back to.")
 def request_changes(run_id: str, digest: str | None, reason: str, to_stage: str) -> None:
     """Send the work back with a reason."""
-    _decide(run_id, CHANGES, digest, reason, to_stage)
+    from backend_crew.crew import commands
+    from backend_crew.crew.gates import CHANGES
+
+    commands.decide(run_id, CHANGES, digest, reason, to_stage)
 
 
 @cli.command()
@@ -231,7 +262,10 @@ def request_changes(run_id: str, digest: str | None, reason: str, to_stage: str)
 @click.option("--reason", required=True)
 def reject(run_id: str, digest: str | None, reason: str) -> None:
     """Reject what the run shows: a rejected design ends the run, rejected migrations stay pending."""
-    _decide(run_id, REJECT, digest, reason)
+    from backend_crew.crew import commands
+    from backend_crew.crew.gates import REJECT
+
+    commands.decide(run_id, REJECT, digest, reason)
 
 
 @cli.command()
@@ -241,10 +275,10 @@ def reject(run_id: str, digest: str | None, reason: str) -> None:
 )
 def edit(run_id: str, file: Path | None) -> None:
     """Change the design yourself; the gate opens again on your version."""
-    from backend_crew.crew import editing
+    from backend_crew.crew import commands, editing
 
     settings.prepare()
-    with _opened() as journal:
+    with commands.opened() as journal:
         run = journal.run(run_id)
         before = editing.text_of(journal, run.id)
         if file is None and not sys.stdin.isatty():
@@ -261,7 +295,9 @@ def edit(run_id: str, file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def runs(as_json: bool) -> None:
     """List runs, newest first."""
-    with _opened() as journal:
+    from backend_crew.crew import commands
+
+    with commands.opened() as journal:
         found = journal.runs()
         if as_json:
             click.echo(
@@ -284,13 +320,17 @@ def runs(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def show(run_id: str, as_json: bool) -> None:
     """Show how a run stands, and what it waits for."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from backend_crew.crew import approvers, commands, outcome
     from backend_crew.crew.errors import DecisionRefused
     from backend_crew.crew.terminal import how_to_answer, safe
 
-    with _opened() as journal:
+    with commands.opened() as journal:
         run = journal.run(run_id)
         if as_json:
-            click.echo(json.dumps(outcome.as_json(journal, run, _spec_of(run)), ensure_ascii=False))
+            click.echo(json.dumps(outcome.as_json(journal, run, commands.spec_of(run)), ensure_ascii=False))
             return
         click.echo("\n".join(outcome.lines(journal, run)))
         try:
@@ -315,9 +355,9 @@ def show(run_id: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def report(run_id: str, as_json: bool) -> None:
     """Print the report of a run that ended, built from its records."""
-    from backend_crew.crew import reporting
+    from backend_crew.crew import commands, reporting
 
-    with _opened() as journal:
+    with commands.opened() as journal:
         run = journal.run(run_id)
         folder = journal.folder(run.id)
         facts = reporting.recorded(folder)
@@ -333,9 +373,13 @@ def report(run_id: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(run_id: str, yes: bool) -> None:
     """Delete a run's private clone, and its branch if it is not merged or checked out."""
+    import shutil
+
+    from backend_crew.crew import commands
+    from backend_crew.crew.model import Status
     from backend_crew.tools import git
 
-    with _opened() as journal:
+    with commands.opened() as journal:
         run = journal.run(run_id)
         if not yes and not (
             sys.stdin.isatty() and click.confirm(f"Delete run {run.id} and branch {run.branch}?", err=True)
@@ -355,7 +399,9 @@ def discard(run_id: str, yes: bool) -> None:
 @click.argument("run_id")
 def verify(run_id: str) -> None:
     """Check that no recorded decision was changed, moved or removed."""
-    with _opened() as journal:
+    from backend_crew.crew import commands
+
+    with commands.opened() as journal:
         run = journal.run(run_id)
         head = journal.verify(run.id)
         click.echo(f"{run.id}: {len(journal.decisions(run.id))} decisions, chain intact, head {head}")
@@ -365,6 +411,8 @@ def verify(run_id: str) -> None:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 def validate(folder: Path | None) -> None:
     """Check a folder's agents.yaml and tasks.yaml; every fault with file, line and a suggestion."""
+    from backend_crew.crew import roles
+
     spec, faults = roles.inspect(folder or roles.default_folder())
     for fault in faults:
         click.echo(str(fault))
@@ -382,29 +430,28 @@ def validate(folder: Path | None) -> None:
 @click.option("--keep", type=click.Path(path_type=Path), help="Where to put the sample; default: a temporary folder.")
 def demo(yes: bool, as_json: bool, keep: Path | None) -> None:
     """The whole path on the bundled sample service, with a recorded model: no key, no network."""
+    from backend_crew.crew import commands
     from backend_crew.crew import demo as playing
     from backend_crew.crew.progress import Progress
 
-    console = _console()
-    with _opened() as journal:
+    console = commands.stderr()
+    with commands.opened() as journal:
         run, models, approver = playing.prepare(journal, console, keep=keep, yes=yes or not sys.stdin.isatty())
-        progress = Progress(console, journal, _spec_of(run))
-        journal.listener = progress.event
-        approver.progress = progress
-        stop = StopFlag()
-        with _interruptible(stop), progress.watching(run.id):
-            from backend_crew.crew import runner
 
-            ended = runner.advance(journal, run.id, models, approver, stop)
-        _report(journal, run.id, ended, as_json=as_json)
+        def seat(progress: Progress) -> Any:
+            approver.progress = progress
+            return approver
+
+        commands.drive(journal, run, models, seat, as_json=as_json)
 
 
 @cli.command()
 def doctor() -> None:
     """Say what works on this machine, and how to fix what does not."""
+    from backend_crew.crew import commands
     from backend_crew.crew import doctor as checking
 
-    findings = checking.examine(_journal)
+    findings = checking.examine(commands.journal_here)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FIX ' if finding.needed else 'note'}  {finding.what}: {finding.found}")
         if finding.fix and not finding.ok:

@@ -209,7 +209,9 @@ def _second_layer(session: Session) -> Iterator[None]:
 
     def before_tool(context: Any) -> None:
         try:
-            if context.tool is not None:  # CrewAI itself answers calls of tools that do not exist
+            if context.tool is None:  # CrewAI itself answers the model
+                session.note("tool refused", tool=str(context.tool_name)[:100], reason="the task has no such tool")
+            else:
                 session.permissions.check_tool(_LIBRARY_NAMES.get(context.tool_name, context.tool_name))
         except ToolError as error:
             session.note("tool blocked", tool=str(context.tool_name), reason=str(error))

@@ -39,6 +39,11 @@ def recording() -> Path:
     return examples() / "shop-recording.jsonl"
 
 
+def model() -> Replay:
+    """The recorded model, for what it was recorded with."""
+    return Replay(Recording.load(recording()))
+
+
 def decisions() -> dict[str, Any]:
     """What the person decided while the recording was made."""
     return roles.read_mapping((examples() / "shop-decisions.yaml").read_text(encoding="utf-8"), "shop-decisions.yaml")
@@ -128,7 +133,7 @@ def prepare(journal: Journal, console: Console, *, keep: Path | None, yes: bool)
         raise RecordingError("the bundled recording is missing; install backend-crew again")
     folder = (keep or Path(tempfile.mkdtemp(prefix="backend-crew-demo-"))).absolute() / "shop"
     lay_out(folder)
-    os.environ[DATABASE] = url(folder)
+    settings.put(DATABASE, url(folder))
     options = Options(database_env=DATABASE, python=sys.executable, replay="shop", caps=Caps())
     run = runner.start(journal, folder, feature(), options=options)
     loaded = Recording.load(recording())
@@ -140,5 +145,5 @@ def prepare(journal: Journal, console: Console, *, keep: Path | None, yes: bool)
 def replaying(run: Run) -> runner.Models:
     """The recorded model for a run of the demo; raises RecordingError when its inputs changed."""
     if settings.get(DATABASE) is None:
-        os.environ[DATABASE] = url(Path(run.repo))
-    return runner.Models(run, only=Replay(Recording.load(recording()), runner.inputs_of(run)))
+        settings.put(DATABASE, url(Path(run.repo)))
+    return runner.Models(run, only=model())

@@ -31,7 +31,9 @@ def now() -> str:
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # a lone surrogate cannot be stored; written as its JSON escape it reads back as it was
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def sha256(text: str) -> str:
@@ -143,7 +145,10 @@ class Journal:
     def folder(self, run: str) -> Path:
         """The run's private folder."""
         folder = self.home / "runs" / run
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalError(f"the run's folder {folder} cannot be made: {error.strerror}") from error
         return folder
 
     # -- runs ---------------------------------------------------------------------------------------------------
@@ -183,7 +188,10 @@ class Journal:
     def lease(self, run: str) -> Iterator[None]:
         """Hold the run: no second process can write for it meanwhile; raises LeaseLost."""
         path = self.folder(run) / "lock"
-        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be opened: {error.strerror}") from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,10 +199,13 @@ class Journal:
                 raise LeaseLost(f"run {run} is being worked on by another process; wait for it or stop it") from error
             with self._write() as connection:
                 connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(epoch=RUNS.c.epoch + 1))
-                self._epochs[run] = connection.execute(sa.select(RUNS.c.epoch).where(RUNS.c.id == run)).scalar_one()
-            yield
+                epoch = connection.execute(sa.select(RUNS.c.epoch).where(RUNS.c.id == run)).scalar_one()
+            self._epochs[run] = epoch
+            try:
+                yield
+            finally:
+                self._epochs.pop(run, None)
         finally:
-            self._epochs.pop(run, None)
             os.close(handle)
 
     # -- outputs ------------------------------------------------------------------------------------------------
@@ -368,8 +379,12 @@ class Journal:
         with self._write(run) as connection:
             connection.execute(sa.insert(EVENTS).values(run=run, at=at, kind=kind, data=canonical(data)))
         line = canonical({"at": at, "event": kind, **data})
-        with (self.folder(run) / "events.jsonl").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        path = self.folder(run) / "events.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+        except OSError as error:
+            raise JournalError(f"{path} cannot be written: {error.strerror}") from error
         if self.listener:
             self.listener(run, kind, data)
 
@@ -409,7 +424,7 @@ class Journal:
                 yield connection
         except IntegrityError:
             raise
-        except DatabaseError as error:
+        except (DatabaseError, UnicodeEncodeError) as error:
             raise JournalError(f"the journal in {self.home} cannot be written: {_first_line(error)}") from error
 
     def _all(self, query: sa.Select[Any]) -> list[Any]:

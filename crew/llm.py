@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,10 @@ RETRIES = 3
 NUDGES = 3
 SAME_CALLS = 6
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+#: CrewAI opens a client without a key and only says so at the first request.
+_MISSING_KEY = re.compile(r"\b([A-Z][A-Z0-9_]*_API_KEY) is required")
+#: What the providers' own clients raise for a request that never got through; none of them is an OSError.
+_UNREACHED = frozenset({"APIConnectionError", "APITimeoutError", "ConnectError", "ReadTimeout", "ConnectTimeout"})
 _NUDGE = (
     "That was text, and text is not recorded. Use one of the tools: go on with the work, "
     "or hand in the result with the tool `submit`."
@@ -77,10 +82,15 @@ def _client(name: str) -> LLM | BaseLLM:
 
 
 def _advice(provider: str, error: str) -> str:
-    if "API_KEY" in error or "api_key" in error.lower() or "api key" in error.lower():
-        return f"no key was found ({error.splitlines()[0]}). Set {provider.upper()}_API_KEY, or name a file with --env-file"
-    if "not installed" in error.lower() or "install" in error.lower():
-        return f"its provider is not installed; pip install 'crewai[{provider}]'"
+    """What to do about an ImportError or ValueError of CrewAI's client."""
+    if key := _MISSING_KEY.search(error):
+        return f"no key was found. Set {key[1]}, or name a file that holds it with --env-file"
+    if extra := re.search(r"crewai\[([a-z0-9-]+)\]", error) if "native provider not available" in error else None:
+        return f"its provider is not installed; pip install 'crewai[{extra[1]}]'"
+    if known := re.search(r"supported native provider \(([^)]+)\)", error):
+        if provider in known[1].split(", "):
+            return f"{provider} has no model of that name; check its spelling"
+        return f"no provider is called {provider!r}; there are: {known[1]}"
     return error.splitlines()[0]
 
 
@@ -199,10 +209,12 @@ class ModelDoor(BaseLLM):
             turn = Turn(talk.task, talk.round, talk.ordinal, messages, tools)
             started = time.monotonic()
             reply, error = _in_thread(lambda turn=turn: self._model.ask(turn), self._stop)  # type: ignore[misc]  # mypy cannot type a default of a lambda
-            self._raise_if_stopped()
-            if reply is not None:
+            if reply is not None:  # paid for, so it is counted even when the run is being stopped
                 talk.ordinal += 1
                 self._spent(self._model.name, reply, time.monotonic() - started)
+            if self._stop.stop:
+                raise Stopped(self._stop.stop)
+            if reply is not None:
                 return reply
             failures += 1
             stop = _stop_for(error, failures, self._model.name)
@@ -245,13 +257,15 @@ def _stop_for(error: Exception | None, failures: int, model: str) -> Stop | None
     status, text = _status(error), _short(error)
     if isinstance(error, ModelError):
         return Stop(Status.MODEL, text)
+    if _MISSING_KEY.search(text):
+        return Stop(Status.MODEL, f"the model {model!r} cannot be used: {_advice('', text)}")
     if status in (401, 403):
         return Stop(Status.MODEL, f"the provider refused the key for {model}: {text}")
     if status == 404:
         return Stop(Status.MODEL, f"the provider does not know the model {model}: {text}")
     if "tool" in text.lower() and "support" in text.lower() and status == 400:
         return Stop(Status.MODEL, f"the model {model} has no native tool calls: {text}")
-    passing = status in _TRANSIENT or (status is None and isinstance(error, (ConnectionError, TimeoutError, OSError)))
+    passing = status in _TRANSIENT or (status is None and (isinstance(error, OSError) or _unreached(error)))
     if passing and failures <= RETRIES:
         return None
     after = f" after {failures} attempts" if failures > 1 else ""
@@ -267,6 +281,10 @@ def _status(error: BaseException | None) -> int | None:
             return status
         error, seen = error.__cause__ or error.__context__, seen + 1
     return None
+
+
+def _unreached(error: BaseException) -> bool:
+    return any(kind.__name__ in _UNREACHED for kind in type(error).__mro__)
 
 
 def _short(error: BaseException | None) -> str:

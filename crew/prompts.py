@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from backend_crew.crew import gates, render
-from backend_crew.crew.artifacts import Answers, Design
+from backend_crew.crew.artifacts import Design
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, stack
 
-PART_LIMIT = 16_000
+PART_LIMIT = 24_000
 """Characters of one artifact; an agent reads more through its tools."""
-TOTAL_LIMIT = 48_000
+TOTAL_LIMIT = 80_000
 
 _HOW = (
     "Text is not recorded: work with your tools, and hand in the result once, with `submit`. "
@@ -42,8 +42,8 @@ def context(session: Session, task: TaskSpec) -> str:
     return _bounded("\n\n".join(parts), TOTAL_LIMIT)
 
 
-def _part(title: str, text: str) -> str:
-    return f"### {title}\n{_bounded(text.strip(), PART_LIMIT)}"
+def _part(title: str, text: str, limit: int = PART_LIMIT) -> str:
+    return f"### {title}\n{_bounded(text.strip(), limit)}"
 
 
 def _bounded(text: str, limit: int) -> str:
@@ -116,9 +116,10 @@ def _requests(session: Session, task: TaskSpec) -> list[str]:
             )
     rounds = session.journal.outputs(session.id, task.name)
     if parts and rounds and task.artifact not in ("ChangeSet",):
-        parts.append(_part("Your last version", render.output(rounds[-1].artifact, rounds[-1].payload)))
+        # whole: it has to be handed in again, and it is in no file
+        parts.append(
+            _part("Your last version", render.output(rounds[-1].artifact, rounds[-1].payload), TOTAL_LIMIT // 2)
+        )
     scope = [decision for decision in session.journal.decisions(session.id) if decision.gate == gates.SCOPE.name]
     parts += [_part("Scope", f"{one.payload.get('path')}: {one.verdict}. {one.reason}") for one in scope if task.layer]
-    if task.artifact == "Requirements" and (answers := session.typed(session.spec.at_gate("answers").name, Answers)):
-        parts.append(_part("Answers of the person", render.answers(answers)))
     return parts

@@ -112,7 +112,7 @@ class Recording:
     def load(cls, path: Path) -> "Recording":
         """Read a file; a task that was begun again replaces what was recorded of its earlier attempt."""
         try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             head, rows = lines[0], lines[1:]
             recording = cls(Inputs(**head["inputs"]), head["made"], head["source"])
             for row in rows:
@@ -134,17 +134,23 @@ class Recording:
 class Replay:
     """Answers from a recording, by task, round and ordinal; inputs that changed are an error, not a guess."""
 
-    def __init__(self, recording: Recording, inputs: Inputs) -> None:
+    def __init__(self, recording: Recording, inputs: Inputs | None = None) -> None:
+        self.name = f"recorded/{recording.source}"
+        self._recording = recording
+        self.drift: list[tuple[str, int, int]] = []
+        """Requests that were not word for word the recorded ones (a tool printed something else, for example)."""
+        if inputs is not None:
+            self.check(inputs)
+
+    def check(self, inputs: Inputs) -> None:
+        """Whether a run starts from what the recording was made from; raises RecordingError. A run always asks."""
+        recording = self._recording
         changed = [name for name, value in vars(inputs).items() if value != getattr(recording.inputs, name)]
         if changed:
             raise RecordingError(
                 f"the recording was made with another {' and another '.join(changed)}; "
                 "make it again, or replay it with what it was made from"
             )
-        self.name = f"recorded/{recording.source}"
-        self._recording = recording
-        self.drift: list[tuple[str, int, int]] = []
-        """Requests that were not word for word the recorded ones (a tool printed something else, for example)."""
 
     def ask(self, turn: Turn) -> Reply:
         """The recorded reply; raises RecordingError when the run asks for what was never recorded."""
@@ -176,5 +182,5 @@ class Recorder:
         row |= {"content": reply.content, "tool_calls": [vars(call) for call in reply.tool_calls]}
         row |= {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
         with self._lock, self._path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row, ensure_ascii=False) + "\n")
+            log.write(json.dumps(row) + "\n")  # ASCII: a model can write half a character
         return reply

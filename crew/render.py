@@ -1,6 +1,7 @@
 """Artifacts as Markdown, for people at gates and for agents as context: one rendering for both."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -97,7 +98,22 @@ def mermaid(value: a.DataModel) -> str:
         lines.append(f"    {_word(entity.table)} {{")
         lines += [f"        {_word(one.type)} {_word(one.name)}" for one in entity.columns]
         lines.append("    }")
-    return "\n".join(lines) + "\n"
+    relations = [_relation(one, value) for entity in value.entities for one in entity.relations]
+    return "\n".join([*lines, *dict.fromkeys(line for line in relations if line)]) + "\n"
+
+
+_RELATION = re.compile(r"^(\w+) (1|N|M)[-:](1|N|M) (\w+)")
+
+
+def _relation(text: str, value: a.DataModel) -> str | None:
+    """A line of the diagram for "Order 1-N Refund (…)"; other wordings stay in the text above it."""
+    match = _RELATION.match(text)
+    if match is None:
+        return None
+    tables = {entity.name: entity.table for entity in value.entities}
+    left, right = (_word(tables.get(match[group], match[group])) for group in (1, 4))
+    ends = ("||" if match[2] == "1" else "}o") + "--" + ("||" if match[3] == "1" else "o{")
+    return f'    {left} {ends} {right} : ""'
 
 
 def _word(text: str) -> str:

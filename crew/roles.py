@@ -17,6 +17,7 @@ from backend_crew.crew.errors import ConfigError
 #: crewai_tools classes that a role may name; they are built with the workspace as base_dir behind our deny list.
 LIBRARY_TOOLS = frozenset({"FileReadTool"})
 HUMAN = "human"
+CODE = "code"
 
 _AGENT_KEYS = {"role", "goal", "backstory", "llm", "tools"}
 _TASK_KEYS = {"description", "expected_output", "agent", "context", "tools", "human_input", "output_pydantic"}
@@ -41,6 +42,9 @@ _UNSUPPORTED = {
 }
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)\}")
 _INPUTS = {"feature"}
+_MAX_DEPTH, _MAX_NODES = 20, 20_000
+#: Besides its own errors PyYAML lets out Python's, for "\UFFFFFFFF" or a thousand opening brackets.
+_NOT_YAML = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class _Report:
 
     file: str
     faults: list[Fault] = field(default_factory=list)
+    nodes: int = 0
 
     def add(self, line: int, text: str) -> None:
         self.faults.append(Fault(self.file, line, text))
@@ -170,8 +175,8 @@ def read_mapping(text: str, name: str) -> dict[str, Any]:
     report = _Report(name)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except _NOT_YAML as error:
+        raise ConfigError(f"{name} is not valid YAML: {_problem(error)}") from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{name}: expected a mapping, one `name: value` a line")
     found = _mapping(node, report)
@@ -189,9 +194,9 @@ def _read(folder: Path, report: _Report) -> _Lines:
     except (UnicodeDecodeError, OSError) as error:
         report.add(1, f"cannot be read: {error}")
         return _Lines()
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
-        report.add(mark.line + 1 if mark else 1, f"not valid YAML: {getattr(error, 'problem', None) or error}")
+        report.add(mark.line + 1 if mark else 1, f"not valid YAML: {_problem(error)}")
         return _Lines()
     if not isinstance(node, yaml.MappingNode):
         report.add(
@@ -201,28 +206,50 @@ def _read(folder: Path, report: _Report) -> _Lines:
     return _mapping(node, report)
 
 
-def _mapping(node: yaml.MappingNode, report: _Report) -> _Lines:
+def _problem(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _plain(node: yaml.Node, report: _Report) -> bool:
+    """Whether a value is small enough to read; an anchor that holds itself, or a bomb of anchors, is not."""
+    report.nodes += 1
+    if report.nodes == _MAX_NODES:
+        report.add(node.start_mark.line + 1, f"more than {_MAX_NODES} values, anchors written out; make it smaller")
+    return report.nodes < _MAX_NODES
+
+
+def _mapping(node: yaml.MappingNode, report: _Report, depth: int = 0) -> _Lines:
     result = _Lines()
     for key, value in node.value:
-        name = str(key.value)
+        # a lone surrogate could not be printed in a message
+        name = str(key.value if isinstance(key, yaml.ScalarNode) else "?").encode("utf-8", "backslashreplace").decode()
         if name in result.at:
             report.add(key.start_mark.line + 1, f"{name!r} appears twice; the first is on line {result.at[name]}")
         result.at[name] = key.start_mark.line + 1
-        result[name] = _value(value, report)
+        result[name] = _value(value, report, depth + 1)
     return result
 
 
-def _value(node: yaml.Node, report: _Report) -> Any:
+def _value(node: yaml.Node, report: _Report, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH or not _plain(node, report):
+        if depth > _MAX_DEPTH:
+            report.add(node.start_mark.line + 1, "nested too deeply, or an anchor that holds itself; write it out")
+        return None
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, report)
+        return _mapping(node, report, depth)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, report) for item in node.value]
+        return [_value(item, report, depth + 1) for item in node.value]
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node)
-    except yaml.YAMLError as error:
-        report.add(node.start_mark.line + 1, f"not a plain value: {getattr(error, 'problem', None) or error}")
+        value = loader.construct_object(node)
+        str(value).encode()
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        # PyYAML lets Python's own errors out of 0x_, 2001-99-99 and !!timestamp words
+        report.add(node.start_mark.line + 1, f"not a plain value: {_problem(error)}; put it in quotes")
         return None
+    return value
 
 
 def suggestion(name: str, known: Iterator[str] | list[str] | set[str] | frozenset[str] | dict[str, Any]) -> str:
@@ -262,7 +289,8 @@ def _names(name: str, body: _Lines, key: str, report: _Report) -> tuple[str, ...
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        report.add(body.at[key], f"{name}: {key!r} must be a list of names, found {value!r}")
+        example = f"; write [{value}]" if isinstance(value, str) else ""
+        report.add(body.at[key], f"{name}: {key!r} must be a list of names, found {value!r}{example}")
         return ()
     return tuple(value)
 
@@ -292,6 +320,8 @@ def _role(name: str, body: object, raw: _Lines, report: _Report) -> RoleSpec | N
         report.add(body.at["llm"], f"{name}: 'llm' must be provider/model, found {llm!r}")
     role, goal, backstory = (_text(name, body, key, line, report) for key in ("role", "goal", "backstory"))
     tools = _tool_names(name, body, report)
+    if name == CODE:
+        report.add(line, f"{name}: this name belongs to the steps of trusted code; choose another")
     if name == HUMAN and (tools or llm):
         report.add(line, "human: a person has no tools and no llm; remove them")
     return RoleSpec(name, role, goal, backstory, tools, llm if isinstance(llm, str) else None)
@@ -334,9 +364,10 @@ def _handed_in(name: str, body: _Lines, human: bool, line: int, report: _Report)
         return None, None
     if artifact is None:
         report.add(line, f"{name}: 'output_pydantic' is missing; one of: {', '.join(ARTIFACTS)}")
-    elif artifact not in ARTIFACTS:
+    elif not isinstance(artifact, str) or artifact not in ARTIFACTS:
         report.add(
-            body.at["output_pydantic"], f"{name}: unknown artifact {artifact!r}{suggestion(str(artifact), ARTIFACTS)}"
+            body.at["output_pydantic"],
+            f"{name}: unknown artifact {artifact!r}{suggestion(str(artifact), ARTIFACTS)}; one of: {', '.join(ARTIFACTS)}",
         )
     layers = (*stages.LAYERS, stages.REPAIR)
     if artifact == "ChangeSet" and layer not in layers:
@@ -435,8 +466,8 @@ def _with_code(specs: list[TaskSpec]) -> Iterator[TaskSpec]:
     for spec in specs:
         for step in stages.CODE_STEPS:
             if step.before and _matches(spec, step.before):
-                yield TaskSpec(step.name, step.stage, "code", code=step.name)
+                yield TaskSpec(step.name, step.stage, CODE, code=step.name)
         yield spec
     for step in stages.CODE_STEPS:
         if step.before is None:
-            yield TaskSpec(step.name, step.stage, "code", code=step.name)
+            yield TaskSpec(step.name, step.stage, CODE, code=step.name)

@@ -13,7 +13,7 @@ from backend_crew.crew.approvers import Approver
 from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.crew.journal import Journal, Run, canonical, now, sha256
 from backend_crew.crew.model import ENDED, Status, Stop
-from backend_crew.crew.recording import Inputs, Model, Recorder
+from backend_crew.crew.recording import Inputs, Model, Recorder, Replay
 from backend_crew.crew.roles import RoleSpec
 from backend_crew.crew.session import Session, open_session
 from backend_crew.crew.stopping import StopFlag
@@ -87,6 +87,8 @@ class Models:
     def __init__(self, run: Run, *, record: Path | None = None, only: Model | None = None) -> None:
         self._run, self._record, self._only = run, record, only
         self._open: dict[str, Model] = {}
+        if isinstance(only, Replay):
+            only.check(inputs_of(run))
 
     def __call__(self, role: RoleSpec) -> Model:
         """The model of a role."""

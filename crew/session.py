@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from backend_crew.crew import budget, settings
+from backend_crew.crew import budget, choosing, settings
 from backend_crew.crew.artifacts import Artifact
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal, Run
@@ -139,11 +139,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     clone = git.open_clone(journal.folder(run.id), run.base)
     tool = _migration_tool(clone.tree)
     permissions = Permissions(journal, run.id, spec, lambda path: bool(tool and migrations.new_files(tool, [path])))
-    runs = runtime.find_runtime(
-        repository.root,
-        python=Path(options["python"]) if options.get("python") else None,
-        virtual_env=Path(env) if (env := settings.get("VIRTUAL_ENV")) else None,
-    )
+    runs = choosing.runtime_of(repository.root, options.get("python"))
     session = Session(
         journal=journal,
         run=run,
@@ -155,7 +151,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         runtime=runs,
         sandbox=sandbox.find_sandbox(),
         migrations=tool,
-        tests=_test_command(clone.tree, runs, options),
+        tests=choosing.test_command(clone.tree, runs, options.get("test_command") or ()),
         redact=secrets.Redactor(secrets.values_from_env_files(repository.root)),
         stop=stop,
     )
@@ -167,8 +163,3 @@ def _migration_tool(tree: Path) -> migrations.MigrationTool | None:
     found = migrations.detect(tree)
     return next((tool for tool in found if tool.can_rehearse), found[0] if found else None)
 
-
-def _test_command(tree: Path, runs: runtime.Runtime, options: Mapping[str, Any]) -> testrun.TestCommand | None:
-    if options.get("test_command"):
-        return testrun.TestCommand(tuple(options["test_command"]), "generic", "--test-command")
-    return testrun.find_command(tree, runs)

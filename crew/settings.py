@@ -1,6 +1,7 @@
 """The one place that reads the environment; `prepare` runs before the first import of crewai."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,11 @@ def get(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def put(name: str, value: str) -> None:
+    """Set a variable for this process and what it starts."""
+    os.environ[name] = value
+
+
 def state_home() -> Path:
     """Where runs are kept: BACKEND_CREW_HOME, else the platform's state folder."""
     named = get("BACKEND_CREW_HOME")
@@ -56,12 +62,19 @@ def package_index() -> dict[str, str]:
 def load_env_file(path: Path) -> tuple[str, ...]:
     """Read NAME=value lines from a file that the person named; variables that are set already win."""
     names = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
         name, separator, value = line.strip().removeprefix("export ").partition("=")
         if separator and name.strip().isidentifier() and not line.lstrip().startswith("#"):
-            os.environ.setdefault(name.strip(), value.strip().strip("'\""))
+            os.environ.setdefault(name.strip(), _env_value(value.strip()))
             names.append(name.strip())
     return tuple(names)
+
+
+def _env_value(text: str) -> str:
+    """A value without its quotes, or without the comment behind it; NUL cannot be in an environment."""
+    quoted = re.match(r"""(['"])(.*?)\1\s*(?:#.*)?$""", text)
+    value = quoted[2] if quoted else re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip()
+    return value.replace("\0", "")
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,9 @@ class Options:
     database_env: str | None = None
     python: str | None = None
     test_command: tuple[str, ...] = ()
+    """As a person named or confirmed it; empty: pytest where the repository uses it, else no tests are run."""
+    check_command: tuple[str, ...] = ()
+    """Must end with exit code 0 after each layer, unless it failed before the change."""
     include_dirty: bool = False
     replay: str | None = None
     caps: Caps = field(default_factory=Caps)

@@ -28,7 +28,8 @@ def baseline(session: Session) -> tuple[str, Payload]:
         installed = vars(done)
         session.note("dependencies", **installed)
         session.use_packages(done.folder)
-    return "Baseline", {**verdict.summarised(verdict.run_tests(session)), "dependencies": installed}
+    tests, check = verdict.summarised(verdict.run_tests(session)), verdict.run_check(session)
+    return "Baseline", {**tests, "check": check, "dependencies": installed}
 
 
 def rehearse(session: Session) -> tuple[str, Payload]:
@@ -44,7 +45,7 @@ def rehearse(session: Session) -> tuple[str, Payload]:
         return "Rehearsal", {"status": "no migrations", "reason": reason, "files": []}
     assert tool is not None
     facts: Payload = {"files": [_file(session, path) for path in files], "tool": tool.name}
-    facts["apply_command"] = " ".join(tool.apply_command)
+    facts["apply_command"] = _by_hand(tool)
     facts["target"] = _target(session)
     facts |= _rehearsed(session, tool, files)
     if edited:
@@ -56,7 +57,7 @@ def rehearse(session: Session) -> tuple[str, Payload]:
 
 def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str]) -> Payload:
     if not tool.can_rehearse:
-        return _not_rehearsed(f"{tool.name} migrations are shown whole, but cannot be rehearsed here")
+        return _not_rehearsed(migrations.why_not_rehearsed(tool))
     if isinstance(session.sandbox, NoSandbox):
         return _not_rehearsed(f"no sandbox: {session.sandbox.reason}")
     try:
@@ -95,6 +96,13 @@ def _not_rehearsed(reason: str) -> Payload:
     return {"status": "not rehearsed", "reason": reason, "data": "none", **blank}
 
 
+def _by_hand(tool: migrations.MigrationTool) -> str:
+    """What a person would run, from the repository's top folder; empty when it is not known."""
+    folder = (tool.config or "").rpartition("/")[0] if tool.name in ("alembic", "django") else ""
+    command = " ".join(tool.apply_command)
+    return f"cd {folder} && {command}" if folder and command else command
+
+
 def _existing(path: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
@@ -107,13 +115,17 @@ def _before(session: Session, tool: migrations.MigrationTool, files: list[str]) 
 
 
 def _file(session: Session, path: str) -> Payload:
-    data = session.workspace.read_bytes(path) if session.workspace.exists(path) else b""
-    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "text": data.decode("utf-8", "replace")[:20_000]}
+    there = session.workspace.exists(path)
+    data = session.workspace.read_bytes(path) if there else b""
+    text = data.decode("utf-8", "replace")  # whole: what is approved must be what was shown
+    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "text": text, "gone": not there}
 
 
 def _target(session: Session) -> Payload:
     """Which database would be changed; never its password."""
-    name, database = session.database_env, session.database()
+    name, database, tool = session.database_env, session.database(), session.migrations
+    if tool is not None and not tool.can_rehearse:
+        return {"kind": "none", "reason": f"{tool.name} migrations are run by you, never by this run"}
     if name is None:
         return {"kind": "none", "reason": "no database was named (--database-url-env)"}
     if settings.get(name) is None:
@@ -202,16 +214,7 @@ def _apply_once(session: Session, facts: Mapping[str, Any], grant: str) -> Paylo
 
 def verify(session: Session) -> tuple[str, Payload]:
     """The whole test suite after the change, against the one before it."""
-    return "Verification", verified(session)
-
-
-def verified(session: Session) -> Payload:
-    """A fresh verdict on the tree as it is now."""
-    now, before = verdict.summarised(run := verdict.run_tests(session)), session.payload("baseline") or {}
-    if run.junit:
-        (session.folder / "junit.xml").write_bytes(run.junit)
-    word, reason = verdict.verdict(before, now)
-    return {**now, "verdict": word, "why": reason, "against": verdict.against(before, now)}
+    return "Verification", verdict.verified(session)
 
 
 STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {

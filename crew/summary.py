@@ -9,6 +9,7 @@ from backend_crew.crew import budget, packets, render, reporting
 from backend_crew.crew.artifacts import Analysis, Answers, Design, Questions, Requirements, TestReport
 from backend_crew.crew.model import Status
 from backend_crew.crew.session import Session
+from backend_crew.crew.verdict import verified
 from backend_crew.tools import git
 
 Payload = dict[str, Any]
@@ -38,8 +39,6 @@ def title(session: Session) -> str:
 
 def _final_verdict(session: Session) -> Payload:
     """The recorded verification, or a fresh one when a repair changed the tree after it."""
-    from backend_crew.crew.steps import verified
-
     recorded = dict(session.payload("verify") or {})
     repair = next(task.name for task in session.spec.tasks if task.layer == "repair")
     output = session.journal.output(session.id, repair)

@@ -11,12 +11,13 @@ from rich.panel import Panel
 from rich.text import Text
 
 from backend_crew.crew import approvers, editing, gates
+from backend_crew.crew.answers import OWN_WORDS_LIMIT
 from backend_crew.crew.artifacts import Question, Questions
 from backend_crew.crew.errors import DecisionRefused, UsageError
 from backend_crew.crew.journal import GateRow, Journal
 from backend_crew.crew.progress import Progress
 
-_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _KEYS = {"a": gates.APPROVE, "c": gates.CHANGES, "r": gates.REJECT}
 
 
@@ -63,7 +64,7 @@ class Terminal:
                 return self._edit(journal, run, row)
             verdict = _KEYS.get(word) or gates.parse(word)
             if verdict is None:
-                self._console.print(f"{safe(word)!r} decides nothing. Type one of the letters or words.")
+                self._console.print(Text(f"{safe(word)!r} decides nothing. Type one of the letters or words."))
                 continue
             try:
                 return self._record(journal, run, row, verdict)
@@ -116,7 +117,7 @@ class Terminal:
             if word == "again":
                 return self._questions(journal, run, row)
 
-    def _one(self, question: Question, number: int, total: int) -> str:
+    def _one(self, question: Question, number: int, total: int) -> str | int:
         self._console.print(Markdown(safe(f"\n**{number} of {total}** · {question.area}\n\n{question.question}")))
         self._console.print(Text(f"Why it matters: {safe(question.why)}", style="dim"))
         ordered = sorted(question.options, key=lambda option: option != question.recommended)
@@ -126,9 +127,12 @@ class Terminal:
         while True:
             word = self._line("Number, your own words, or 'you decide'\n> ")
             if word.isdecimal() and 1 <= int(word) <= len(ordered):
-                return ordered[int(word) - 1]
+                # the option's own number: its text could be a number itself
+                return question.options.index(ordered[int(word) - 1]) + 1
             if word.isdecimal():
                 self._console.print(f"There are {len(ordered)} options.")
+            elif len(word) > OWN_WORDS_LIMIT:
+                self._console.print(f"That has {len(word)} characters; an answer holds up to {OWN_WORDS_LIMIT}.")
             elif word:
                 return word
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backend_crew.crew import choosing
 from backend_crew.crew.session import Session
 from backend_crew.tools import testrun
 from backend_crew.tools.sandbox import Limits
@@ -13,7 +14,7 @@ LIMITS = Limits(timeout_s=600)
 def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
     """Run the repository's tests on a disposable copy of the private tree."""
     if session.tests is None:
-        return testrun.not_run("no test command was found; name one with --test-command")
+        return testrun.not_run(choosing.unconfirmed(session.clone.tree))
     run = testrun.run_tests(
         session.sandbox,
         session.clone.tree,
@@ -26,6 +27,34 @@ def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
     )
     session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
     return run
+
+
+def run_check(session: Session) -> dict[str, Any] | None:
+    """The check command that the person named, on the tree as it is; None where there is none."""
+    named = session.run.options.get("check_command")
+    if not named:
+        return None
+    argv = testrun.with_interpreter(tuple(named), session.runtime)
+    tree, stop = session.clone.tree, session.stop
+    run = testrun.run_check(
+        session.sandbox, tree, session.root, session.runtime, argv, limits=LIMITS, stop=lambda: bool(stop)
+    )
+    session.note("check", status=run.status, reason=run.reason, seconds=round(run.seconds, 1))
+    return {
+        "status": run.status,
+        "reason": run.reason,
+        "command": choosing.shown(argv),
+        "output_tail": run.output_tail[-3000:] if run.status == "failed" else "",
+    }
+
+
+def check_problem(session: Session) -> str | None:
+    """What the check command has against the tree as it is; what it had before the change does not count."""
+    now = run_check(session)
+    before = (session.payload("baseline") or {}).get("check") or {}
+    if now is None or now["status"] != "failed" or before.get("status") == "failed":
+        return None
+    return f"`{now['command']}`: {now['reason']}, and it held before the change\n{now['output_tail']}"
 
 
 def counts(run: testrun.TestRun) -> dict[str, int]:
@@ -65,12 +94,20 @@ def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
     }
 
 
+def _by_exit_code(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    if now["status"] == "passed":
+        return "green", "exit code 0, counts unknown"
+    if baseline.get("status") == "failed":
+        return "unclear", f"{now['reason']}, as it did before the change; which tests fail is not known"
+    return "red", str(now["reason"])
+
+
 def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
-    """'green', 'red' or 'not run', and why; a test that failed before the change does not count against it."""
+    """'green', 'red', 'unclear' or 'not run', and why; what failed before the change does not count against it."""
     if now["status"] == "not run":
         return "not run", str(now["reason"])
     if not now["counts_known"]:
-        return ("green", "exit code 0, counts unknown") if now["status"] == "passed" else ("red", str(now["reason"]))
+        return _by_exit_code(baseline, now)
     change = against(baseline, now)
     if change["newly failing"]:
         return "red", f"{len(change['newly failing'])} tests fail that did not fail before"
@@ -81,3 +118,13 @@ def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, s
     if change["already failing"] and now["exit_code"] == 1:
         return "green", f"only tests fail that failed before the change ({len(change['already failing'])})"
     return "red", str(now["reason"])
+
+
+def verified(session: Session) -> dict[str, Any]:
+    """A fresh verdict on the tree as it is now."""
+    now, before = summarised(run := run_tests(session)), session.payload("baseline") or {}
+    if run.junit:
+        (session.folder / "junit.xml").write_bytes(run.junit)
+    word, reason = verdict(before, now)
+    compared = against(before, now)
+    return {**now, "verdict": word, "why": reason, "against": compared, "check": run_check(session)}

@@ -1,11 +1,12 @@
 """Which migration tools a repository uses, where their files are, and what a person would run to apply them."""
 
+import json
 import os
 import posixpath
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend_crew.tools.alembic_config import has_alembic, read_config
@@ -106,7 +107,7 @@ def detect(root: Path) -> tuple[MigrationTool, ...]:
     for tool in _matches(root, _PLAIN_SQL, paths):
         folder = tool.folder or ""
         if not any(folder == owner or folder.startswith(f"{owner}/") for owner in owned):
-            found.append(tool)
+            found.append(replace(tool, apply_command=_own_script(root)))
     unique: dict[tuple[str, str | None], MigrationTool] = {}
     for tool in found:
         unique.setdefault((tool.name, tool.folder), tool)
@@ -122,6 +123,31 @@ def new_files(tool: MigrationTool, changed: Sequence[str]) -> tuple[str, ...]:
     start = f"{tool.folder}/" if tool.folder else ""
     inside = [path for path in changed if path.startswith(start)]
     return tuple(path for path in inside if any(re.fullmatch(one, path.removeprefix(start)) for one in patterns))
+
+
+def why_not_rehearsed(tool: MigrationTool) -> str:
+    """Why a tool's migrations are only shown here, in words for a person."""
+    if tool.name == "prisma":
+        return (
+            "Prisma applies them with an engine that it downloads from its own host, and nothing is downloaded here: "
+            "a Prisma repository is read, and its migrations are shown whole, but they cannot be run"
+        )
+    if tool.name == "sql":
+        return "which program runs these SQL files is not known, so they are shown whole and not tried"
+    if tool.name == "alembic":
+        return f"Alembic as it is set up in {tool.config} cannot be driven by its own command line alone"
+    return f"only Alembic's migrations can be rehearsed here; those of {tool.name} are shown whole"
+
+
+def _own_script(root: Path) -> tuple[str, ...]:
+    """What the repository itself calls its migration command: a script of package.json; empty when there is none."""
+    try:
+        document = json.loads(_read(root, "package.json"))
+    except ValueError:
+        return ()
+    scripts = document.get("scripts") if isinstance(document, dict) else None
+    names = ("migrate", "db:migrate", "migrate:up", "migrate:latest", "migration:run")
+    return next((("npm", "run", name) for name in names if isinstance(scripts, dict) and name in scripts), ())
 
 
 def _is_revision(path: str, folder: str) -> bool:

@@ -78,6 +78,25 @@ def find_runtime(
     )
 
 
+def find_node(root: Path, search: str) -> Path | None:
+    """The first usable `node` on the PATH `search` for a repository with a package.json; None for any other.
+
+    Shims and installations that share their folder with other things (a home) are passed over.
+    """
+    if not (root / "package.json").is_file():
+        return None
+    for folder in search.split(os.pathsep):
+        node = Path(folder) / "node"
+        if not (node.is_absolute() and os.access(node, os.X_OK)) or node.is_relative_to(root):
+            continue
+        try:
+            _node_mounts(node)
+        except ToolFault:
+            continue
+        return node
+    return None
+
+
 def _kind(root: Path, python: Path | None) -> str:
     if python is not None:
         return "python"

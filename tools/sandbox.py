@@ -15,6 +15,7 @@ from pathlib import Path
 
 from backend_crew.tools import selftest, treecopy
 from backend_crew.tools.boxargs import Layout, bwrap_argv, check_place, environment
+from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRetry
 from backend_crew.tools.process import Completed, run
 from backend_crew.tools.runtime import Runtime, find_runtime
@@ -64,17 +65,21 @@ class Sandbox:
     ) -> Iterator["Box"]:
         """A disposable copy of `tree`, seen inside at `at` (the repository's own path), removed at the end.
 
-        `ignore` takes repository-relative paths; `.git` is never copied. Raises ToolFault when copying fails,
-        ToolRefused for a place that would cover the system.
+        What agents may not read (`.git`, `.env`, database files, keys) is never copied, tracked or not: their code
+        would read it for them. `ignore` leaves out more. Raises ToolFault when copying fails, ToolRefused for a place
+        that would cover the system.
         """
         check_place(at)
         uid = _FIRST_UID + secrets.randbelow(_UIDS) if self.setpriv else None
         folder = Path(tempfile.mkdtemp(prefix="box-", dir=self.scratch))
         try:
             overlays = _overlays(tree, at, runtime)
-            left_out = ignore or (lambda rel: False)
+
+            def left_out(rel: str) -> bool:
+                return rel in overlays or is_read_denied(rel) is not None or (ignore is not None and ignore(rel))
+
             files = folder / "files"
-            treecopy.copy_tree(tree, files, ignore=lambda rel: rel in overlays or left_out(rel), owner=uid)
+            treecopy.copy_tree(tree, files, ignore=left_out, owner=uid)
             layout = Layout(files=files, at=at, mounts=runtime.mounts, overlays=overlays, etc=folder / "etc")
             _write_etc(layout.etc, uid)
             yield Box(files=files, sandbox=self, layout=layout, runtime=runtime, uid=uid)
@@ -116,7 +121,7 @@ class Box:
             setup = bwrap_argv(
                 self.layout, variables, as_root=self.uid is not None, tmp_bytes=limits.file_bytes, cwd=cwd
             )
-            done = self._run(setup, (*self._launcher(limits), "--", *argv), limits, stop)
+            done = self._run(setup, (*self._launcher(limits, argv[0]), "--", *argv), limits, stop)
         return replace(done, argv=tuple(argv))
 
     def _run(
@@ -145,14 +150,15 @@ class Box:
             os.close(arguments)
             os.close(status)
 
-    def _launcher(self, limits: Limits) -> tuple[str, ...]:
+    def _launcher(self, limits: Limits, program: str) -> tuple[str, ...]:
         drop: tuple[str, ...] = ()
         if self.sandbox.setpriv is not None:
             identity = (f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups")
             caps = ("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs")
             drop = (str(self.sandbox.setpriv), *identity, *caps)
         # V8, Go and the JVM reserve far more addresses than they use, so only what is written counts for them.
-        address_space = (f"--as={limits.memory_bytes}",) if self.runtime.kind == "python" else ()
+        python = self.runtime.kind == "python" and Path(program).name.startswith(("python", "pytest"))
+        address_space = (f"--as={limits.memory_bytes}",) if python else ()
         return (
             *drop,
             str(self.sandbox.prlimit),

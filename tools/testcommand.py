@@ -55,6 +55,30 @@ def propose_commands(root: Path) -> tuple[TestCommand, ...]:
     return tuple(_proposals(root))
 
 
+def with_interpreter(argv: tuple[str, ...], runtime: Runtime) -> tuple[str, ...]:
+    """The command with the repository's own interpreter where it says just `python`."""
+    if argv[0] in ("python", "python3") and runtime.python is not None:
+        return (str(runtime.python), *argv[1:])
+    return argv
+
+
+def propose_checks(root: Path) -> tuple[TestCommand, ...]:
+    """The usual checks (lint, types, build) that the manifests in the root folder declare; runner "check"."""
+    return tuple(_checks(root))
+
+
+def _checks(root: Path) -> Iterator[TestCommand]:
+    if (text := _text(root, "manage.py")) is not None and (line := _line(text, "DJANGO_SETTINGS_MODULE")):
+        yield TestCommand(("python", "manage.py", "check"), "check", f"manage.py:{line}")
+    if (text := _text(root, "package.json")) is not None:
+        for name in ("typecheck", "type-check", "lint", "check"):
+            if name in _scripts(text):
+                line = _line(text, rf'"{name}"\s*:') or 1
+                yield TestCommand(("npm", "run", "--silent", name), "check", f"package.json:{line}")
+    if (text := _text(root, "go.mod")) is not None and (line := _line(text, r"^module ")):
+        yield TestCommand(("go", "vet", "./..."), "check", f"go.mod:{line}")
+
+
 def _pytest_evidence(root: Path) -> str | None:
     for fact in detect(root):
         if fact.kind == "tests" and fact.value == "pytest":
@@ -103,14 +127,19 @@ _FIXED = (
 )
 
 
-def _package_json(text: str) -> Iterator[TestCommand]:
+def _scripts(text: str) -> dict[str, str]:
+    """The scripts of a package.json by name, none where it cannot be read."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return
+        return {}
     scripts = document.get("scripts") if isinstance(document, dict) else None
-    script = scripts.get("test") if isinstance(scripts, dict) else None
-    if not isinstance(script, str) or "no test specified" in script:
+    return {name: one for name, one in scripts.items() if isinstance(one, str)} if isinstance(scripts, dict) else {}
+
+
+def _package_json(text: str) -> Iterator[TestCommand]:
+    script = _scripts(text).get("test")
+    if script is None or "no test specified" in script:
         return
     line = _line(text, r'"test"\s*:')
     evidence = f"package.json:{line or 1}"

@@ -12,13 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from backend_crew.tools.deny import is_env_file
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.junit import TestCase, read_report
 from backend_crew.tools.process import Completed
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox
-from backend_crew.tools.testcommand import TestCommand, find_command, propose_commands, runner_of
+from backend_crew.tools.testcommand import (
+    TestCommand,
+    find_command,
+    propose_checks,
+    propose_commands,
+    runner_of,
+    with_interpreter,
+)
 
 __all__ = [
     "Comparison",
@@ -28,8 +34,11 @@ __all__ = [
     "compare",
     "find_command",
     "not_run",
+    "propose_checks",
     "propose_commands",
+    "run_check",
     "run_tests",
+    "with_interpreter",
 ]
 
 _OUTPUT_TAIL = 6_000
@@ -117,7 +126,7 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
 ) -> TestRun:
     """Run the tests of `tree` (or only `paths`) on a disposable copy seen at `at`; `env` is all that they are given.
 
-    `.env` files are not in the copy, so the person's database cannot be reached by their settings.
+    `.env` and database files are not in the copy, so the person's database cannot be reached by their settings.
     """
     if isinstance(sandbox, NoSandbox):
         return not_run(f"no sandbox works here: {sandbox.reason}. {sandbox.fix}")
@@ -126,7 +135,7 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     report = f".report-{secrets.token_hex(16)}.xml"
     argv = (*command.argv, *_report_options(runner, report), *paths)
     try:
-        with sandbox.box(tree, at, runtime, ignore=_is_env_path) as box:
+        with sandbox.box(tree, at, runtime) as box:
             done = box.run(argv, env=env, limits=limits, stop=stop)
             found = _read_report(box, report) if runner != "generic" else None
             missing = _missing_runner(box, runner, command, found, done)
@@ -154,10 +163,6 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     return _by_report(run, found, tree, runner)
 
 
-def _is_env_path(path: str) -> bool:
-    return is_env_file(path.rpartition("/")[2])
-
-
 def _report_options(runner: str, report: str) -> tuple[str, ...]:
     if runner == "pytest":
         # The older family names each test's file, which makes its id exact.
@@ -166,6 +171,36 @@ def _report_options(runner: str, report: str) -> tuple[str, ...]:
         spec = ("--test-reporter=spec", "--test-reporter-destination=stdout")
         return (*spec, "--test-reporter=junit", f"--test-reporter-destination={report}")
     return ()
+
+
+def run_check(
+    sandbox: Sandbox | NoSandbox,
+    tree: Path,
+    at: Path,
+    runtime: Runtime,
+    argv: Sequence[str],
+    *,
+    limits: Limits | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TestRun:
+    """Run a check of the repository (a linter, a type checker) on a disposable copy; its exit code is the verdict."""
+    if isinstance(sandbox, NoSandbox):
+        return not_run(f"no sandbox works here: {sandbox.reason}. {sandbox.fix}")
+    try:
+        with sandbox.box(tree, at, runtime) as box:
+            done = box.run(tuple(argv), limits=limits, stop=stop)
+    except ToolRetry as error:
+        return not_run(str(error))
+    run = TestRun("failed", "", False, (), done.exit_code, tuple(argv), done.seconds, _tail(done))
+    if done.stopped:
+        return replace(run, status="not run", reason="stopped before the check ended")
+    if done.exit_code == 127:
+        return replace(run, status="not run", reason=_missing_program(argv))
+    if done.timed_out:
+        return replace(run, reason=f"the check did not end within {done.seconds:.0f} s")
+    if done.exit_code == 0:
+        return replace(run, status="passed", reason="exit code 0")
+    return replace(run, reason=f"the check ended with exit code {done.exit_code}")
 
 
 def _read_report(box: Box, report: str) -> bytes | str | None:
@@ -181,7 +216,7 @@ def _missing_runner(
 ) -> str | None:
     """Why nothing was run, where the runner itself is not there."""
     if done.exit_code == 127:
-        return f"{command.argv[0]} is not available in the sandbox; install it where the repository's tools are"
+        return _missing_program(command.argv)
     if runner != "pytest" or report is not None or done.exit_code != 1 or "-m" not in command.argv:
         return None
     look = "import importlib.util, sys; sys.exit(0 if importlib.util.find_spec('pytest') else 3)"
@@ -189,6 +224,14 @@ def _missing_runner(
     if box.run((*interpreter, "-c", look), limits=Limits(timeout_s=30)).exit_code == 3:
         return f"pytest is not installed for {command.argv[0]}; install the repository's test dependencies"
     return None
+
+
+def _missing_program(argv: Sequence[str]) -> str:
+    """In words, exit code 127: the program, or one that it starts, as npm starts a runner that was never installed."""
+    return (
+        f"`{' '.join(argv)}` ended with exit code 127: {argv[0]}, or a program that it starts, is not available in "
+        "the sandbox; install it, and the repository's dependencies, where its own tools look for them"
+    )
 
 
 def _tail(done: Completed) -> str:

@@ -1,0 +1,102 @@
+"""How a repository is tested and checked: pytest is known to us; any other command a person names or confirms."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from backend_crew.crew import settings
+from backend_crew.crew.errors import UsageError
+from backend_crew.crew.settings import Options
+from backend_crew.tools import runtime, testrun
+from backend_crew.tools.testrun import TestCommand
+
+Ask = Callable[[str, Sequence[TestCommand]], tuple[str, ...]]
+_SHELL = re.compile(r"[|&;<>$`*?~()]|^\w+=")
+_TESTS = "How are the tests of this repository run? Nothing is run until you choose; without tests the result stays unverified."
+_CHECK = "Which check must hold after each layer, besides syntax?"
+
+
+def parse(text: str, flag: str) -> tuple[str, ...]:
+    """A command as a person writes it; what needs a shell gets one, inside the sandbox. Raises UsageError."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r} is not a command: {error}") from error
+    if not words:
+        raise UsageError(f"{flag} names no command")
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
+    return ("sh", "-c", text) if _SHELL.search(unquoted) else words
+
+
+def shown(argv: Sequence[str]) -> str:
+    """A command in words: an interpreter by its name, a shell by what it is given."""
+    if tuple(argv[:2]) == ("sh", "-c"):
+        return argv[2]
+    return " ".join((Path(argv[0]).name, *argv[1:]))
+
+
+def runtime_of(root: Path, python: str | None) -> runtime.Runtime:
+    """What the commands of a repository are run with: its own environment, this process's one, the node on PATH."""
+    named = settings.get("VIRTUAL_ENV")
+    return runtime.find_runtime(
+        root,
+        python=Path(python) if python else None,
+        virtual_env=Path(named) if named else None,
+        node=runtime.find_node(root, settings.get("PATH") or ""),
+    )
+
+
+def test_command(root: Path, runs: runtime.Runtime, named: Sequence[str]) -> TestCommand | None:
+    """The command that the person named, else pytest where the repository uses it; nothing is guessed."""
+    if named:
+        return TestCommand(testrun.with_interpreter(tuple(named), runs), "generic", "named by the person")
+    found = testrun.find_command(root, runs)
+    return found if found is not None and found.runner == "pytest" else None
+
+
+def unconfirmed(root: Path) -> str:
+    """Why no tests are run where no command was named or confirmed, with the flag that names one."""
+    proposed = testrun.propose_commands(root)
+    if not proposed:
+        return "no test command was found; name one with --test-command"
+    example = f'--test-command "{shown(proposed[0].argv)}" ({proposed[0].evidence})'
+    return f"no test command was confirmed; name it with --test-command, for example {example}"
+
+
+def settled(root: Path, options: Options, ask: Ask | None, warn: Callable[[str], None]) -> Options:
+    """Options with the commands that the person chose; without a person here, the run goes on without tests."""
+    if options.test_command or test_command(root, runtime_of(root, options.python), ()) is not None:
+        return options
+    if ask is None:
+        warn(f"no tests will be run: {unconfirmed(root)}")
+        return options
+    tests = ask(_TESTS, testrun.propose_commands(root))
+    proposed = testrun.propose_checks(root)
+    check = options.check_command or (ask(_CHECK, proposed) if proposed else ())
+    return replace(options, test_command=tests, check_command=check)
+
+
+def at_terminal(line: Callable[[str], str], say: Callable[[str], None]) -> Ask:
+    """Asks a person here: a number, a command of their own, or none; anything else is asked again."""
+
+    def ask(question: str, proposed: Sequence[TestCommand]) -> tuple[str, ...]:
+        say(f"\n{question}")
+        for number, one in enumerate(proposed, start=1):
+            say(f"  {number}. {shown(one.argv)}   ({one.evidence})")
+        while True:
+            word = line("Number, your own command, or 'none'").strip()
+            if word.casefold() == "none":
+                return ()
+            if word.isdecimal():
+                if 1 <= int(word) <= len(proposed):
+                    return proposed[int(word) - 1].argv
+                say(f"There are {len(proposed)} proposals.")
+                continue
+            try:
+                return parse(word, "this")
+            except UsageError as error:
+                say(str(error))
+
+    return ask
