@@ -133,8 +133,12 @@ def _after(session: Session, spec: TaskSpec) -> None:
 
 def _ask_again(session: Session, spec: TaskSpec, requirements: Requirements) -> None:
     """Follow-up questions open the clarification gate once more."""
-    questions = Questions(items=requirements.follow_up)
     asked = session.spec.producing("Questions").name
+    taken = {item["id"] for one in session.journal.outputs(session.id, asked) for item in one.payload["items"]}
+    count = sum(name.startswith("F") for name in taken)
+    # numbered on from round to round: an answer must never be taken for that of another question
+    items = tuple(one.model_copy(update={"id": f"F{count + n}"}) for n, one in enumerate(requirements.follow_up, 1))
+    questions = Questions(items=items)
     session.journal.record(session.id, asked, "Questions", {**questions.model_dump(mode="json"), "facts": {}}, None)
     session.journal.invalidate(session.id, (spec.name, session.spec.at_gate("answers").name))
     raise Stopped(Stop(Status.RUNNING, "follow-up questions"))
@@ -184,15 +188,18 @@ def _follow(session: Session, spec: TaskSpec, decision: Any) -> str:
 
 
 def _all_answers(session: Session, decision: Any) -> dict[str, Any]:
-    """This round's answers together with those of earlier rounds."""
+    """This round's answers together with those of earlier rounds, from the last full set of questions on."""
     from backend_crew.crew.answers import merge
 
     earlier = None
     for one in session.journal.decisions(session.id):
         if one.gate == "answers" and one.verdict == gates.ANSWERED:
-            earlier = merge(earlier, Answers.model_validate(one.payload["answers"]))
+            new = Answers.model_validate(one.payload["answers"])
+            earlier = new if any(item.id.startswith("Q") for item in new.items) else merge(earlier, new)
     assert earlier is not None
-    return earlier.model_dump(mode="json")
+    asked = session.journal.outputs(session.id, session.spec.producing("Questions").name)
+    texts = {item["id"]: item["question"] for one in asked for item in one.payload["items"]}
+    return {**earlier.model_dump(mode="json"), "facts": {"questions": texts}}
 
 
 def route(session: Session, gate: TaskSpec, to_stage: str) -> None:
@@ -224,4 +231,4 @@ class CodeAgent(_RunAgent):
         kind, payload = steps.STEPS[spec.code](session)
         self._stop_if_asked()
         session.journal.record(session.id, spec.name, kind, payload, None)
-        return json.dumps(payload, default=str)[:2000]
+        return json.dumps(payload, default=str)

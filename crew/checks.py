@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import stages
+from backend_crew.crew import choosing, stages
 from backend_crew.crew.artifacts import (
     AREAS,
     REQUIRED_TOPICS,
@@ -24,10 +24,11 @@ from backend_crew.crew.evidence import locate
 from backend_crew.crew.permissions import approved_design, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import run_tests, summarised
+from backend_crew.crew.verdict import check_problem, run_tests, summarised
 from backend_crew.tools import definitions, git, openapi, syntax
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
+from backend_crew.tools.testrun import TestRun
 from backend_crew.tools.workspace import clean_path
 
 FOLLOW_UP_ROUNDS = 2
@@ -221,7 +222,7 @@ def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Arti
             )
     paths = [change.path for change in changes if change.status != "deleted"]
     problems += [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
-    _refuse(problems)
+    _refuse(problems or _check_command(session))
     if task.layer == stages.REPAIR:
         _refuse_red_repair(session)
     return value, {
@@ -269,12 +270,19 @@ def _syntax(session: Session, paths: Sequence[str]) -> Sequence[syntax.Problem]:
     )
 
 
+def _check_command(session: Session) -> list[str]:
+    """What the person's own check says; asked last, because it can take long."""
+    problem = check_problem(session)
+    return [problem] if problem else []
+
+
 def layer_problems(session: Session, task: TaskSpec) -> list[str]:
     """Whether a layer that was done before a fix-up still holds: its files compile and import."""
     payload = session.payload(task.name) or {}
     paths = [one["path"] for one in payload.get("facts", {}).get("files", ()) if one["status"] != "deleted"]
     problems = [f"{path}: vanished" for path in paths if not session.workspace.exists(path)]
-    return problems or [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
+    problems = problems or [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
+    return problems or _check_command(session)
 
 
 def _security(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
@@ -309,7 +317,7 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
             raise ToolRetry(f"there is a test setup: {' '.join(session.tests.argv)} ({session.tests.evidence})")
         if not value.recommendation:
             raise ToolRetry("without a test setup, say in 'recommendation' which one to add and how")
-        return value, {"tests": {"status": "not run", "reason": "the repository has no test setup"}}
+        return value, {"tests": {"status": "not run", "reason": choosing.unconfirmed(session.clone.tree)}}
     changes = git.changes(session.clone, session.start_commit)
     problems = [
         f"{one.path}:{one.line}: {one.text}"
@@ -321,10 +329,11 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
     shown = {one.criterion: one.tests for one in value.shown}
     problems += [f"{name}: no test shows it" for name in known if name not in shown]
     problems += [f"{name}: there is no such criterion" for name in shown if name not in known]
-    _refuse(problems)
+    _refuse(problems or _check_command(session))
     run = run_tests(session)
     facts = {"files": [vars(change) for change in changes], "tests": summarised(run)}
     if run.status == "not run" or not run.counts_known:
+        _refuse_red_command(session, run)
         return value, facts
     ids = {case.id: case for case in run.cases}
     _refuse(
@@ -342,6 +351,16 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
             "and the implementer repairs it:\n" + "\n".join(f"- {case.id}: {case.message[:600]}" for case in red[:8])
         )
     return value, facts
+
+
+def _refuse_red_command(session: Session, run: TestRun) -> None:
+    """A red exit code goes back to the tester first, unless it was red before the change."""
+    before = (session.payload("baseline") or {}).get("status")
+    if run.status == "failed" and before != "failed" and session.attempts < RED_REPORTS:
+        raise ToolRetry(
+            f"the test command fails: {run.reason}. Correct a test that is wrong. If the product is wrong, submit "
+            f"again as it is, and the implementer repairs it:\n{run.output_tail[-3000:]}"
+        )
 
 
 def _left_unchanged_tests(session: Session) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend_crew.crew import settings
 from backend_crew.crew.errors import UsageError
+from backend_crew.crew.reporting import shown
 from backend_crew.crew.settings import Options
 from backend_crew.tools import runtime, testrun
 from backend_crew.tools.testrun import TestCommand
@@ -28,13 +29,6 @@ def parse(text: str, flag: str) -> tuple[str, ...]:
         raise UsageError(f"{flag} names no command")
     unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
     return ("sh", "-c", text) if _SHELL.search(unquoted) else words
-
-
-def shown(argv: Sequence[str]) -> str:
-    """A command in words: an interpreter by its name, a shell by what it is given."""
-    if tuple(argv[:2]) == ("sh", "-c"):
-        return argv[2]
-    return " ".join((Path(argv[0]).name, *argv[1:]))
 
 
 def runtime_of(root: Path, python: str | None) -> runtime.Runtime:

@@ -321,11 +321,11 @@ def runs(as_json: bool) -> None:
 def show(run_id: str, as_json: bool) -> None:
     """Show how a run stands, and what it waits for."""
     from rich.console import Console
-    from rich.markdown import Markdown
 
     from backend_crew.crew import approvers, commands, outcome
     from backend_crew.crew.errors import DecisionRefused
-    from backend_crew.crew.terminal import how_to_answer, safe
+    from backend_crew.crew.markdown import shown
+    from backend_crew.crew.terminal import how_to_answer
 
     with commands.opened() as journal:
         run = journal.run(run_id)
@@ -339,7 +339,7 @@ def show(run_id: str, as_json: bool) -> None:
             return
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
         console.rule(f"gate: {row.gate}  round {row.round}")
-        console.print(Markdown(safe(str(row.packet["text"]))))
+        console.print(shown(str(row.packet["text"]), console.width))
         if row.draft:
             answers = row.draft["answers"]["items"]
             left = [one for one in answers if one["source"] == "recommendation, confirmed"]

@@ -167,10 +167,10 @@ def run_pass(session: Session, model_for: ModelFor) -> Stop:
             return stopped.stop
         except ToolError as error:
             return Stop(Status.FAILED, str(error))
-    return _ending(session)
+    return ending(session)
 
 
-def _ending(session: Session) -> Stop:
+def ending(session: Session) -> Stop:
     """How a run that went through all its tasks stands, from its summary."""
     summary = session.payload("summarise") or {}
     if session.stop.stop:

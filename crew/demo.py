@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +17,7 @@ from backend_crew.crew import approvers, roles, runner, settings
 from backend_crew.crew.errors import RecordingError, UsageError
 from backend_crew.crew.journal import GateRow, Journal, Run
 from backend_crew.crew.progress import Progress
-from backend_crew.crew.recording import Recording, Replay
+from backend_crew.crew.recording import Recorder, Recording, Replay
 from backend_crew.crew.settings import Caps, Options
 from backend_crew.crew.terminal import Terminal
 from backend_crew.tools import process
@@ -90,45 +92,67 @@ class Played:
     """The decisions of the recording, played at the gates in the order in which they were made."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self.progress = console, None
+        self._console = console
+        self.progress: Progress | None = None
         self._decisions = decisions()
 
     def ask(self, journal: Journal, run: str, row: GateRow) -> bool:
         """Play the next recorded decision of this gate, and say so."""
+        ruling = self._next(journal, run, row)
+        self._console.print(
+            f"gate {row.gate}, round {row.round}: playing the recorded decision: {_words(ruling)}", markup=False
+        )
+        _play(journal, run, row, ruling)
+        return True
+
+    def _next(self, journal: Journal, run: str, row: GateRow) -> Mapping[str, Any]:
         taken = sum(one.gate == row.gate for one in journal.decisions(run))
         played = self._decisions.get(row.gate) or []
         if taken >= len(played):
             raise RecordingError(f"the recording has no decision for gate {row.gate!r}, round {row.round}")
-        one = played[taken]
-        self._console.print(f"gate {row.gate}, round {row.round}: playing the recorded decision", markup=False)
-        by = approvers.By("demo", "recorded person")
-        if "answers" in one:
-            if approvers.answer(journal, run, row, one["answers"], by).delegated:
-                approvers.confirm(journal, run, row, by)
-        else:
-            approvers.decide(journal, run, row, approvers.Ruling(**one), by)
-        return True
+        return dict(played[taken])
 
 
-class AtTerminal(Terminal):
-    """A person at the gates of the demo; a decision that the recording does not know ends it with a clear word."""
-
-    progress: Progress | None = None
+class AtTerminal(Played):
+    """A person who sees each gate as in a real run; the recorded model can only go on as it once did."""
 
     def ask(self, journal: Journal, run: str, row: GateRow) -> bool:
-        """Show the gate as in a real run, then say what the recording continues with."""
-        self._progress = self.progress
-        played = (decisions().get(row.gate) or [])[sum(one.gate == row.gate for one in journal.decisions(run)) :]
-        if played and row.gate != "answers":
-            self._console.print(
-                f"(the recorded model goes on after: {played[0]['verdict']} {played[0].get('reason', '')})",
-                markup=False,
-            )
-        return super().ask(journal, run, row)
+        """Show the gate; play the recorded decision when the person says so, and wait otherwise."""
+        ruling = self._next(journal, run, row)
+        with self.progress.paused() if self.progress else nullcontext():
+            Terminal(self._console).show(row)
+            self._console.print(f"The recording goes on with: {_words(ruling)}", markup=False)
+            while True:
+                self._console.print("[p]lay it  [q]uit, decide later\n> ", markup=False, end="")
+                word = sys.stdin.readline()
+                if word.strip() == "p":
+                    _play(journal, run, row, ruling)
+                    return True
+                if not word or word.strip() == "q":
+                    return False
 
 
-def prepare(journal: Journal, console: Console, *, keep: Path | None, yes: bool) -> tuple[Run, Any, Any]:
-    """Lay out the sample, start a run on it, and give the recorded model and whoever sits at the gates."""
+def _words(ruling: Mapping[str, Any]) -> str:
+    if "answers" in ruling:
+        return "; ".join(f"{name}: {text}" for name, text in ruling["answers"].items())
+    return f"{ruling['verdict']} {ruling.get('reason', '')}".strip()
+
+
+def _play(journal: Journal, run: str, row: GateRow, ruling: Mapping[str, Any]) -> None:
+    by = approvers.By("demo", "recorded person")
+    if "answers" not in ruling:
+        approvers.decide(journal, run, row, approvers.Ruling(**ruling), by)
+    elif approvers.answer(journal, run, row, ruling["answers"], by).delegated:
+        approvers.confirm(journal, run, row, by)
+
+
+def prepare(
+    journal: Journal, console: Console, *, keep: Path | None, yes: bool, record: Path | None = None
+) -> tuple[Run, Any, Any]:
+    """Lay out the sample, start a run on it, and give the recorded model and whoever sits at the gates.
+
+    With `record`, the replies are written down once more, beside the requests as this version makes them.
+    """
     if not recording().is_file():
         raise RecordingError("the bundled recording is missing; install backend-crew again")
     folder = (keep or Path(tempfile.mkdtemp(prefix="backend-crew-demo-"))).absolute() / "shop"
@@ -139,7 +163,11 @@ def prepare(journal: Journal, console: Console, *, keep: Path | None, yes: bool)
     loaded = Recording.load(recording())
     console.print(f"The model is recorded ({loaded.source}, {loaded.made}); everything else is real.", markup=False)
     console.print(f"repository: {folder}\nrun: {run.id}\n", markup=False)
-    return run, replaying(run), Played(console) if yes else AtTerminal(console)
+    person = Played(console) if yes else AtTerminal(console)
+    if record is None:
+        return run, replaying(run), person
+    head = {"recording": 1, "made": loaded.made, "source": loaded.source, "inputs": vars(runner.inputs_of(run))}
+    return run, runner.Models(run, only=Recorder(model(), record, head)), person
 
 
 def replaying(run: Run) -> runner.Models:

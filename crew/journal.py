@@ -132,7 +132,9 @@ class Journal:
             if self._engine.dialect.name == "sqlite":
                 _tune_sqlite(self._engine)
             METADATA.create_all(self._engine)
-        except (OSError, DatabaseError, sa.exc.ArgumentError, ImportError) as error:
+        except ImportError as error:
+            raise JournalError(f"the journal's database needs a driver: pip install {error.name}") from error
+        except (OSError, DatabaseError, ValueError, sa.exc.ArgumentError) as error:
             raise JournalError(f"the journal in {home} cannot be opened: {_first_line(error)}") from error
         self._epochs: dict[str, int] = {}
         self.listener: Callable[[str, str, Mapping[str, Any]], None] | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from backend_crew.crew import runner
 from backend_crew.crew.approvers import Approver
-from backend_crew.crew.crew import RunCrew, build, guarded
+from backend_crew.crew.crew import RunCrew, build, ending, guarded
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.llm import Stopped
@@ -43,7 +43,7 @@ class NestedCrew(RunCrew):
             while True:
                 try:
                     with guarded(self._session):
-                        return super().kickoff(inputs={"feature": self._session.run.feature})
+                        return self._ended(super().kickoff(inputs={"feature": self._session.run.feature}))
                 except Stopped as stopped:
                     if not self._goes_on(stopped):
                         raise
@@ -55,7 +55,7 @@ class NestedCrew(RunCrew):
             while True:
                 try:
                     with guarded(self._session):
-                        return await super().akickoff(inputs={"feature": self._session.run.feature})
+                        return self._ended(await super().akickoff(inputs={"feature": self._session.run.feature}))
                 except Stopped as stopped:
                     if not self._goes_on(stopped):
                         raise
@@ -79,6 +79,10 @@ class NestedCrew(RunCrew):
         with self._journal.lease(self._session.id):
             self._journal.set_status(self._session.id, Status.RUNNING)
             yield
+
+    def _ended(self, output: Any) -> Any:
+        runner.record_stop(self._session, ending(self._session))
+        return output
 
     def _goes_on(self, stopped: Stopped) -> bool:
         if runner.goes_on(self._session, stopped.stop, self._approver):

@@ -1,12 +1,15 @@
 """What each gate shows: built by code from the records, with everything that a decision would let happen."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from backend_crew.crew import gates, render, stages
+from backend_crew.crew import choosing, gates, render, reporting, stages
 from backend_crew.crew.artifacts import Design, MigrationReview, Questions, Requirements, SecurityReview
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.session import Session
-from backend_crew.tools import git
+from backend_crew.tools import git, migrations
+from backend_crew.tools.sandbox import NoSandbox
 
 
 def build(session: Session, gate: str) -> Packet:
@@ -23,13 +26,18 @@ def _digest(session: Session, artifact: str) -> str | None:
     return output.digest if output else None
 
 
+def _round(session: Session, artifact: str) -> int:
+    """Which hand-in this is: the same content handed in again is another packet, or its old decision would count."""
+    output = session.journal.output(session.id, session.spec.producing(artifact).name)
+    return output.round if output else 0
+
+
 def _answers(session: Session) -> Packet:
     questions = session.only(Questions)
     assert questions is not None
     text = "# Questions before the design\n\n" + render.questions(questions)
-    return _packet(
-        session, "answers", text, {"questions": _digest(session, "Questions")}, questions.model_dump(mode="json")
-    )
+    bound = {"questions": _digest(session, "Questions"), "round": _round(session, "Questions")}
+    return _packet(session, "answers", text, bound, questions.model_dump(mode="json"))
 
 
 def _design(session: Session) -> Packet:
@@ -38,43 +46,74 @@ def _design(session: Session) -> Packet:
     body = f"# Design\n\n{render.design(design)}"
     if requirements:
         body += f"\n## Requirements\n\n{render.requirements(requirements)}"
-    earlier = [row for row in session.journal.gates(session.id, "design") if row.packet["data"].get("body") != body]
+    number = _round(session, "Design")
+    earlier = [row for row in session.journal.gates(session.id, "design") if row.packet["bound"]["round"] != number]
     if earlier:
-        difference = render.changed(str(earlier[-1].packet["data"].get("body", "")), body)
+        difference = render.changed(str(earlier[-1].packet["data"].get("body", "")), body) or "nothing changed"
         asked = session.journal.decision(session.id, "design", earlier[-1].digest)
         request = f"\nYou asked for: {asked.reason}\n" if asked and asked.verdict == gates.CHANGES else ""
-        shown = f"# Changed since version {len(earlier)}\n{request}\n```diff\n{difference}\n```\n\n{body}"
+        shown = f"# Changed since version {len(earlier)}\n{request}\n~~~~diff\n{difference}\n~~~~\n\n{body}"
     else:
         shown = body
-    bound = {"design": _digest(session, "Design"), "requirements": _digest(session, "Requirements")}
+    shown = f"{shown}\n## How it will be checked\n\n{_how(session)}"
+    bound = {"design": _digest(session, "Design"), "requirements": _digest(session, "Requirements"), "round": number}
     return _packet(session, "design", shown, bound, {"body": body, "version": len(earlier) + 1})
+
+
+def _how(session: Session) -> str:
+    """What this run can find out on this machine, said before anything is built."""
+    tests, tool, check = session.tests, session.migrations, session.run.options.get("check_command")
+    if isinstance(session.sandbox, NoSandbox):
+        return f"- Nothing can be run here: {session.sandbox.reason}\n"
+    lines = [f"Tests: `{reporting.shown(tests.argv)}` ({tests.evidence})"] if tests else []
+    lines += [] if tests else [f"Tests: none will be run; {choosing.unconfirmed(session.clone.tree)}"]
+    lines += [f"After each layer: `{reporting.shown(check)}`"] if check else []
+    if tool is not None:
+        how = "tried on a copy before you are asked" if tool.can_rehearse else migrations.why_not_rehearsed(tool)
+        lines.append(f"Migrations ({tool.name}, {tool.evidence}): {how}")
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _written(one: Mapping[str, Any]) -> str:
+    """A migration file, whole."""
+    if one.get("gone"):
+        return f"**{one['path']}** is deleted\n"
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", one["text"])), default=0))
+    return f"**{one['path']}** (sha256 {one['sha256'][:16]})\n\n{fence}\n{one['text'].rstrip()}\n{fence}\n"
+
+
+def _sql(facts: Mapping[str, Any]) -> list[str]:
+    """The SQL that the tool would send; where nothing was tried there is none, and the files say all."""
+    if not facts["steps"] and not facts["sql_up"]:
+        return []
+    missing = "Not available offline; the file above is what runs."
+    return [render.sql("SQL up", facts["sql_up"], missing), render.sql("SQL down", facts["sql_down"], missing)]
 
 
 def _migrations(session: Session) -> Packet:
     facts = session.payload("rehearse") or {}
     review = session.only(MigrationReview)
     target = facts.get("target", {})
-    where = target.get("path") or target.get("reason")
+    where = target.get("path") or f"none is touched: {target.get('reason')}"
     parts = ["# Migrations\n", f"Database: {where}\n"]
-    parts += [
-        f"**{one['path']}** (sha256 {one['sha256'][:16]})\n\n```\n{one['text'].rstrip()}\n```\n"
-        for one in facts["files"]
-    ]
-    parts.append(render.sql("SQL up", facts["sql_up"], "Not available offline; the file above is what runs."))
-    parts.append(render.sql("SQL down", facts["sql_down"], "Not available offline; the file above is what runs."))
+    runs = target.get("kind") == "sqlite" and facts["steps"] and all(step["ok"] for step in facts["steps"])
+    if not runs:
+        parts.append("Approving records your approval; nothing is applied by this run.\n")
+    by_hand = facts.get("apply_command")
+    parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
+    parts += [_written(one) for one in facts["files"]]
+    parts += _sql(facts)
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
     parts.append("## Impact, risks, rollback\n\n" + (render.migration_review(review) if review else "no review\n"))
     parts.append(_altered(session))
     parts.append(_security(session))
-    parts.append(f"\nBy hand: `{facts['apply_command']}`\n" if facts.get("apply_command") else "")
-    if target.get("kind") != "sqlite" or not all(step["ok"] for step in facts["steps"]):
-        parts.append("\nApproving records your approval; nothing is applied by this run, see above for why.\n")
     bound = {
         "manifest": facts.get("manifest"),
         "target": target,
         "rehearsal": facts["status"],
         "to": facts.get("to_revision"),
         "commit": git.head(session.clone),
+        "round": _round(session, "MigrationReview"),
     }
     return _packet(
         session,

@@ -62,7 +62,7 @@ def facts(session: Session) -> str:
     ]
     files = session.workspace.list(limit=10_000)
     lines.append(f"- files: {len(files)}; top level: {', '.join(_top(files))}")
-    tests = f"`{' '.join(session.tests.argv)}` ({session.tests.evidence})" if session.tests else "none found"
+    tests = f"`{' '.join(session.tests.argv)}` ({session.tests.evidence})" if session.tests else "none"
     tool = f"{session.migrations.name} ({session.migrations.evidence})" if session.migrations else "none found"
     return "\n".join([*lines, f"- test command: {tests}", f"- migration tool: {tool}"])
 

@@ -19,6 +19,8 @@ Message = Mapping[str, Any]
 #: Parts of a request that differ from run to run without meaning anything.
 _VOLATILE = (
     (re.compile(r"\b\d+\.\d+ ?(ms|s|seconds)\b"), "<seconds>"),
+    (re.compile(r"(/[\w.+~-]+)+/(?=[\w.+~-])"), "<folder>/"),
+    (re.compile(r"\bline \d+, in\b"), "line <n>, in"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "<hex>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\"]*"), "<time>"),
 )

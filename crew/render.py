@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from backend_crew.crew import artifacts as a
+from backend_crew.crew import reporting
 
 NOTHING = "- none\n"
 _LAYER_TITLES = {
@@ -56,9 +57,13 @@ def questions(value: a.Questions) -> str:
     return "\n".join(question(one) for one in value.items) + ("\n" + _bullets(settled) if settled else "")
 
 
-def answers(value: a.Answers) -> str:
-    """One line an answer, with where it came from."""
-    return _bullets(f"{one.id}: {one.answer} ({one.source})" for one in value.items)
+def answers(value: a.Answers, asked: Mapping[str, str] | None = None) -> str:
+    """One line an answer, with its question where that is known, and where it came from."""
+    texts = asked or {}
+    return _bullets(
+        f"{one.id}{f' ({texts[one.id]})' if one.id in texts else ''}: {one.answer} ({one.source})"
+        for one in value.items
+    )
 
 
 def requirements(value: a.Requirements) -> str:
@@ -161,7 +166,7 @@ def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:
 
 def altered(items: Iterable[Mapping[str, Any]]) -> str:
     """Existing definitions that changed, each with its reason."""
-    lines = [f"`{one['name']}` in {one['path']}:{one['line']}: {one['what']} - {one['reason']}" for one in items]
+    lines = [f"{reporting.definition(one)}: {one['what']} - {one['reason']}" for one in items]
     return f"\nExisting definitions that changed:\n\n{_bullets(lines)}" if lines else ""
 
 
@@ -192,7 +197,8 @@ def test_report(value: a.TestReport) -> str:
 def rehearsal(facts: Mapping[str, Any]) -> str:
     """The rehearsal's steps, row counts and findings, from its record."""
     if facts["status"] == "not rehearsed":
-        return f"**Not rehearsed**: {facts['reason']}\n"
+        found = [f"{one['severity']}: {one['text']}" for one in facts["findings"]]
+        return f"**Not rehearsed**: {facts['reason']}\n" + (f"\n{_bullets(found)}" if found else "")
     rows = [
         (one["name"], "ok" if one["ok"] else "FAILED", f"{one['seconds']:.1f} s", _counts(one["tables"]), one["detail"])
         for one in facts["steps"]
@@ -228,7 +234,7 @@ def output(artifact: str, payload: Mapping[str, Any]) -> str:
     """Any recorded output, by its kind."""
     facts = payload.get("facts", {})
     if artifact == "Answers":
-        return answers(a.Answers.model_validate(payload))
+        return answers(a.Answers.recorded(payload), facts.get("questions"))
     if artifact == "Rehearsal":
         return rehearsal(payload)
     kind = a.ARTIFACTS.get(artifact)

@@ -1,9 +1,20 @@
 """A run's summary as text: every word and number comes from its recorded facts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+NO_COMMAND = "no command is known for these files; run them with the program that ran the earlier ones"
+#: Outcome of a test that ran with others, where only the exit code of all is known.
+UNKNOWN = "outcome not known"
+
+
+def shown(argv: Sequence[str]) -> str:
+    """A command in words: an interpreter by its name, a shell by what it is given."""
+    if tuple(argv[:2]) == ("sh", "-c"):
+        return argv[2]
+    return " ".join((Path(argv[0]).name, *argv[1:]))
 
 
 def report(facts: Mapping[str, Any]) -> str:
@@ -18,14 +29,11 @@ def report(facts: Mapping[str, Any]) -> str:
     )
     parts.append("## Migrations\n\n" + _lines(migration_lines(facts["migrations"])))
     parts.append("## Tests\n\n" + _lines(test_lines(facts["tests"])))
-    rows = [
-        f"{'shown' if one['shown'] else 'NOT SHOWN'} **{one['id']}** {one['text']}" + _tests_of(one)
-        for one in facts["criteria"]
-    ]
+    rows = [f"{_shown(one)} **{one['id']}** {one['text']}" + _tests_of(one) for one in facts["criteria"]]
     parts.append("## Acceptance criteria\n\n" + _lines(rows))
     parts.append(
         "## Existing definitions that changed\n\n"
-        + _lines(f"`{one['name']}` in {one['path']}: {one['what']} - {one['reason']}" for one in facts["altered"])
+        + _lines(f"{definition(one)}: {one['what']} - {one['reason']}" for one in facts["altered"])
     )
     parts.append(
         "## Decisions\n\n"
@@ -46,8 +54,30 @@ def report(facts: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def definition(one: Mapping[str, Any]) -> str:
+    """An altered definition's name and place; a file that is not read by its syntax stands as a whole."""
+    if one["kind"] == "file":
+        return f"`{one['path']}`:{one['line']} (the file as a whole)"
+    return f"`{one['name']}` in {one['path']}:{one['line']}"
+
+
 def _lines(items: Any) -> str:
     return "".join(f"- {one}\n" for one in items) or "- none\n"
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    return "shown" if row["shown"] else "NOT KNOWN" if _unknown(row) else "NOT SHOWN"
+
+
+def _unknown(row: Mapping[str, Any]) -> bool:
+    return bool(row["tests"]) and all(test["outcome"] == UNKNOWN for test in row["tests"])
+
+
+def still_open(row: Mapping[str, Any]) -> str:
+    """What is left to do about a criterion that no passing test is known to show."""
+    if _unknown(row):
+        return f"{row['id']}: its tests ran with all others; look at {', '.join(test['id'] for test in row['tests'])}"
+    return f"{row['id']} is not shown by a passing test"
 
 
 def _tests_of(row: Mapping[str, Any]) -> str:
@@ -58,13 +88,15 @@ def migration_lines(facts: Mapping[str, Any]) -> list[str]:
     """Which migrations there are, how the rehearsal went, and whether they ran."""
     if not facts["files"]:
         return []
-    lines = [f"{', '.join(facts['files'])}: rehearsal {facts['rehearsal']}; {facts.get('status')}"]
+    tried = facts["rehearsal"] if facts["rehearsal"] == "not rehearsed" else f"rehearsal {facts['rehearsal']}"
+    lines = [f"{', '.join(facts['files'])}: {tried}; {facts.get('status')}"]
     if facts.get("status") == "applied":
         lines.append(
             f"{facts['from']} → {facts['to']}" + (f", backup: {facts['backup']}" if facts.get("backup") else "")
         )
-    elif facts.get("command"):
-        lines.append(f"{facts.get('reason', 'pending')}; by hand: `{facts['command']}`")
+    elif "command" in facts:
+        by_hand = f"`{facts['command']}`" if facts["command"] else NO_COMMAND
+        lines.append(f"{facts.get('reason', 'pending')}; by hand: {by_hand}")
     return lines
 
 
@@ -73,8 +105,10 @@ def test_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"{facts.get('verdict')}: {facts.get('why')}"]
     if facts.get("counts_known"):
         lines.append(", ".join(f"{number} {word}" for word, number in facts["counts"].items()))
-    else:
-        lines.append("counts unknown")
+    elif facts.get("status") != "not run":
+        lines.append(f"`{shown(facts['command'])}`: counts unknown")
+    if check := facts.get("check"):
+        lines.append(f"check `{check['command']}`: {check['status']}, {check['reason']}")
     for name, ids in (facts.get("against") or {}).items():
         if ids:
             lines.append(

@@ -162,4 +162,3 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
 def _migration_tool(tree: Path) -> migrations.MigrationTool | None:
     found = migrations.detect(tree)
     return next((tool for tool in found if tool.can_rehearse), found[0] if found else None)
-

@@ -98,7 +98,8 @@ def _not_rehearsed(reason: str) -> Payload:
 
 def _by_hand(tool: migrations.MigrationTool) -> str:
     """What a person would run, from the repository's top folder; empty when it is not known."""
-    folder = (tool.config or "").rpartition("/")[0] if tool.name in ("alembic", "django") else ""
+    at_config = tool.name == "django" or tool.apply_command[:1] == ("alembic",)
+    folder = (tool.config or "").rpartition("/")[0] if at_config else ""
     command = " ".join(tool.apply_command)
     return f"cd {folder} && {command}" if folder and command else command
 
@@ -125,7 +126,7 @@ def _target(session: Session) -> Payload:
     """Which database would be changed; never its password."""
     name, database, tool = session.database_env, session.database(), session.migrations
     if tool is not None and not tool.can_rehearse:
-        return {"kind": "none", "reason": f"{tool.name} migrations are run by you, never by this run"}
+        return {"kind": "none", "reason": "only Alembic's migrations are applied by this crew; these are yours to run"}
     if name is None:
         return {"kind": "none", "reason": "no database was named (--database-url-env)"}
     if settings.get(name) is None:

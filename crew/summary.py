@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend_crew.crew import budget, packets, render, reporting
-from backend_crew.crew.artifacts import Analysis, Answers, Design, Questions, Requirements, TestReport
+from backend_crew.crew.artifacts import Analysis, Design, Questions, Requirements, TestReport
 from backend_crew.crew.model import Status
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import verified
@@ -71,7 +71,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "decisions": [one.model_dump(mode="json") for one in design.decisions] if design else [],
         "tests": {
             name: final.get(name)
-            for name in ("status", "reason", "counts_known", "counts", "verdict", "why", "against", "command")
+            for name in ("status", "reason", "counts_known", "counts", "verdict", "why", "against", "command", "check")
         },
         "criteria": _criteria(session, final),
         "dependencies": (session.payload("baseline") or {}).get("dependencies", {}),
@@ -99,6 +99,11 @@ def _unverified(
         return f"not verified: dependency {', '.join(dependencies['packages'])} - {dependencies['reason']}"
     if final.get("verdict") != "green":
         return f"tests: {final.get('verdict')} - {final.get('why')}"
+    check, before = final.get("check") or {}, (session.payload("baseline") or {}).get("check") or {}
+    if check.get("status") == "failed" and before.get("status") != "failed":
+        return f"check `{check['command']}`: {check['reason']}"
+    if check.get("status") == "not run":
+        return f"check `{check['command']}` not run: {check['reason']}"
     if rehearsed.get("status") == "failed":
         return f"migration rehearsal failed: {rehearsed.get('reason')}"
     if applied.get("status") in ("failed", "refused"):
@@ -115,10 +120,13 @@ def _criteria(session: Session, final: Mapping[str, Any]) -> list[Payload]:
     """Each criterion with the tests that show it and their recorded outcome."""
     requirements, report = session.only(Requirements), session.only(TestReport)
     shown = {one.criterion: one.tests for one in report.shown} if report else {}
-    cases = final.get("cases", {})
+    # Of a run that only gave its exit code it is not known which tests it held.
+    cases, otherwise = final.get("cases", {}), "not run"
+    if final.get("status") != "not run" and not final.get("counts_known"):
+        otherwise = reporting.UNKNOWN
     rows = []
     for one in requirements.criteria if requirements else ():
-        tests = [{"id": test, "outcome": cases.get(test, "not run")} for test in shown.get(one.id, ())]
+        tests = [{"id": test, "outcome": cases.get(test, otherwise)} for test in shown.get(one.id, ())]
         passed = bool(tests) and all(test["outcome"] == "passed" for test in tests)
         rows.append({"id": one.id, "text": one.text, "tests": tests, "shown": passed})
     return rows
@@ -134,11 +142,11 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
     """The records as documents on the branch; written by trusted code into the private tree."""
     design, requirements = session.only(Design), session.only(Requirements)
     analysis, questions = session.only(Analysis), session.only(Questions)
-    answers = session.typed(session.spec.at_gate("answers").name, Answers)
+    answers = session.payload(session.spec.at_gate("answers").name)
     spec = f"# {title(session)}\n\n{session.run.feature.strip()}\n"
     spec += f"\n## Requirements\n\n{render.requirements(requirements)}" if requirements else ""
     spec += f"\n## Clarifications\n\n{render.questions(questions)}\n" if questions else ""
-    spec += f"\n{render.answers(answers)}" if answers else ""
+    spec += f"\n{render.output('Answers', answers)}" if answers else ""
     spec += f"\n## Analysis\n\n{render.analysis(analysis)}" if analysis else ""
     documents = {"spec.md": spec, "report.md": reporting.report(facts), "migrations.md": _migrations(session)}
     if design:
@@ -173,6 +181,9 @@ def _next_steps(session: Session, facts: Mapping[str, Any]) -> list[str]:
     ]
     steps.append(f"discard: `backend-crew discard {session.id}`")
     if facts["migrations"].get("status") not in ("applied", "no migrations", None):
-        steps.append(f"migrations are pending: `{facts['migrations'].get('command', '')}`")
-    steps += [f"{one['id']} is not shown by a passing test" for one in facts["criteria"] if not one["shown"]]
+        command = facts["migrations"].get("command")
+        steps.append(f"migrations are pending: {f'`{command}`' if command else reporting.NO_COMMAND}")
+    if facts["tests"].get("status") == "not run":
+        steps.append("run the tests yourself before you merge; this run has not run any")
+    steps += [reporting.still_open(one) for one in facts["criteria"] if not one["shown"]]
     return steps

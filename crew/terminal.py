@@ -1,12 +1,10 @@
 """The terminal as a channel: shows a gate, asks, and accepts nothing but the exact words."""
 
-import re
 import sys
 from contextlib import nullcontext
 
 import click
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.text import Text
 
@@ -15,15 +13,10 @@ from backend_crew.crew.answers import OWN_WORDS_LIMIT
 from backend_crew.crew.artifacts import Question, Questions
 from backend_crew.crew.errors import DecisionRefused, UsageError
 from backend_crew.crew.journal import GateRow, Journal
+from backend_crew.crew.markdown import safe, shown
 from backend_crew.crew.progress import Progress
 
-_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _KEYS = {"a": gates.APPROVE, "c": gates.CHANGES, "r": gates.REJECT}
-
-
-def safe(text: str) -> str:
-    """Text that cannot move the cursor, recolour the screen or hide a part of itself."""
-    return _ESCAPES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Terminal:
@@ -44,7 +37,7 @@ class Terminal:
     def show(self, row: GateRow) -> None:
         """Print what a gate shows."""
         self._console.rule(f"[bold]gate: {row.gate}[/bold]  round {row.round}")
-        self._console.print(Markdown(safe(str(row.packet["text"]))))
+        self._console.print(shown(str(row.packet["text"]), self._console.width))
         self._console.print(
             Panel(Text(str(row.packet["question"]), style="bold"), subtitle=f"digest {row.digest[:16]}")
         )
@@ -118,7 +111,9 @@ class Terminal:
                 return self._questions(journal, run, row)
 
     def _one(self, question: Question, number: int, total: int) -> str | int:
-        self._console.print(Markdown(safe(f"\n**{number} of {total}** · {question.area}\n\n{question.question}")))
+        self._console.print(
+            shown(f"\n**{number} of {total}** · {question.area}\n\n{question.question}", self._console.width)
+        )
         self._console.print(Text(f"Why it matters: {safe(question.why)}", style="dim"))
         ordered = sorted(question.options, key=lambda option: option != question.recommended)
         for position, option in enumerate(ordered, start=1):

@@ -14,7 +14,7 @@ from backend_crew.crew.journal import sha256
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.tools import alembic_draft, git, search, syntax
+from backend_crew.tools import alembic_draft, git, search, syntax, testrun
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.sandbox import NoSandbox
 
@@ -155,11 +155,16 @@ def _run_checks(session: Session, given: RunChecks) -> str:
     tree, root = session.clone.tree, session.root
     found = syntax.check_files(session.sandbox, tree, root, session.runtime, paths, stop=lambda: bool(session.stop))
     lines = [f"{one.path}:{one.line}: {one.text}" for one in found]
-    return "\n".join(lines) or f"no problems in {len(paths)} changed files: {', '.join(paths)}"
+    lines = lines or [f"no problems in {len(paths)} changed files: {', '.join(paths)}"]
+    if (check := verdict.run_check(session)) is not None:
+        lines.append(f"`{check['command']}`: {check['status']}, {check['reason']}\n{check['output_tail']}".rstrip())
+    return "\n".join(lines)
 
 
 def _run_tests(session: Session, given: RunTests) -> str:
-    run = verdict.run_tests(session, tuple(given.paths))
+    known = session.tests is not None and testrun.reports(session.tests)
+    paths = tuple(given.paths) if known else ()  # what another command would make of a path is not known
+    run = verdict.run_tests(session, paths)
     counts = (
         ", ".join(f"{number} {word}" for word, number in verdict.counts(run).items())
         if run.counts_known
@@ -170,8 +175,13 @@ def _run_tests(session: Session, given: RunTests) -> str:
     parts = [f"{run.status}: {counts}. {run.reason}".strip(), *red[:12]]
     if not run.counts_known or run.status != "passed":
         parts.append(run.output_tail[-3000:])
-    if given.paths:
+    if paths:
         parts += ["passed:", *ids[:100]]
+    if not known and run.status != "not run":
+        parts.append(
+            "This command is judged by its exit code alone, and all tests were run. It names no test ids that are "
+            "read: give tests as file and test name."
+        )
     return "\n".join(parts)
 
 
@@ -314,7 +324,9 @@ class Submit(BaseTool):
                 value, facts = checks.check(session, task, ARTIFACTS[task.artifact].model_validate(given))
             except (ToolError, ValidationError) as error:
                 self._refused(error)
-                raise ToolRetry(session.redact(_bounded(_words(error)))) from error
+                # numbered, because CrewAI ends a task on the fifth identical result
+                count = f"\n(hand-in {session.attempts} of {ATTEMPTS})"
+                raise ToolRetry(session.redact(_bounded(_words(error))) + count) from error
             record(session, task, value, facts)
             return "accepted"
 

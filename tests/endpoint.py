@@ -47,7 +47,11 @@ def serving(replies: Sequence[Reply | int]) -> Iterator[Endpoint]:
             if isinstance(reply, int):
                 self._send(reply, {"error": {"message": f"simulated {reply}", "type": "simulated"}})
                 return
-            choice = {"index": 0, "message": _message(reply), "finish_reason": "tool_calls" if reply.tool_calls else "stop"}
+            choice = {
+                "index": 0,
+                "message": _message(reply),
+                "finish_reason": "tool_calls" if reply.tool_calls else "stop",
+            }
             usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
             usage["total_tokens"] = sum(usage.values())
             head = {"id": "x", "object": "chat.completion", "created": 0, "model": body.get("model", "x")}

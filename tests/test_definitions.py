@@ -163,3 +163,10 @@ def test_dependencies_of_requirements_and_package_json() -> None:
 def test_other_files_are_altered_as_a_whole() -> None:
     found = altered({"app.ts": "a\nb\n"}, {"app.ts": "a\nc\nd\n"})
     assert found == (Altered("app.ts", "app.ts", "file", "changed from line 2 on, 2 -> 3 lines", 2),)
+
+
+def test_a_longer_all_and_prose_are_no_alterations() -> None:
+    old = {"m.py": '__all__ = ["a"]\n', "README.md": "old\n"}
+    assert altered(old, {"m.py": '__all__ = ["a", "b"]\n', "README.md": "new\n"}) == ()
+    names = [one.name for one in altered(old, {"m.py": '__all__ = ["b"]\n'})]
+    assert names == ["README.md", "__all__"]

@@ -36,6 +36,11 @@ def rounds(stand: driving.Stand, task: str) -> list[int]:
     return list(dict.fromkeys(turn.round for turn in stand.script.seen if turn.task == task))
 
 
+def added(packet: Packet) -> list[str]:
+    """The added lines of the difference that a gate shows."""
+    return [line for line in packet.text.split("```diff")[1].split("```")[0].splitlines() if line.startswith("+")]
+
+
 def rows(database: Path) -> list[tuple[Any, ...]]:
     """The notes as they are in a database."""
     connection = sqlite3.connect(database)
@@ -150,12 +155,21 @@ def test_requested_changes_of_the_design_reopen_only_what_lies_downstream_and_sh
     assert first.digest != again.digest
     assert "```diff" not in first.text
     assert "You asked for: Please log it." in again.text
-    added = [line for line in again.text.split("```diff")[1].split("```")[0].splitlines() if line.startswith("+")]
-    assert any("archive() sets the flag and logs it." in line for line in added)
+    assert any("archive() sets the flag and logs it." in line for line in added(again))
     asked = next(turn for turn in stand.script.seen if (turn.task, turn.round) == ("design", 2))
     assert "Please log it." in str(asked.messages)
     earlier = next(turn for turn in stand.script.seen if (turn.task, turn.round) == ("design", 1))
     assert "Please log it." not in str(earlier.messages)
+
+
+def test_a_design_that_ignores_the_request_is_shown_again_instead_of_sent_back_for_ever(stand: driving.Stand) -> None:
+    changes = {"verdict": "request-changes", "reason": "Please log it."}
+    stand.person.decisions["design"] = [changes, None]
+    assert isinstance(stand.kickoff(caps=driving.caps(calls=12)), Waiting)
+    assert rounds(stand, "design") == [1, 2]
+    first, again = stand.person.packets("design")
+    assert first.digest != again.digest
+    assert "nothing changed" in again.text
 
 
 def test_changes_sent_back_to_the_analysis_reopen_everything_after_it(stand: driving.Stand) -> None:
@@ -272,10 +286,14 @@ def test_follow_up_questions_are_bounded(stand: driving.Stand) -> None:
     stand.script.steps["specify"] = [
         lambda turn: submit(**scenario.REQUIREMENTS, **({} if turn.ordinal else {"follow_up": [question]}))
     ]
-    stand.person.decisions["answers"] = [{"answers": scenario.ANSWERS}, *([{"answers": {"F1": 1}}] * 5)]
+    own = [{"answers": {"F1": "In May"}}, {"answers": {"F2": "In June"}}]
+    stand.person.decisions["answers"] = [{"answers": scenario.ANSWERS}, *own]
     stand.person.decisions["design"] = [None]
     assert isinstance(stand.kickoff(), Waiting)
     assert len(stand.person.packets("answers")) == 3
+    # the same words asked again are another question: neither its number nor its answer is used again
+    answers = {one["id"]: one["answer"] for one in stand.payload("answer")["items"]}
+    assert (answers["F1"], answers["F2"], len(answers)) == ("In May", "In June", 6)
     assert "no more follow-up questions" in str(stand.events("hand-in refused")[-1]["reason"])
 
 
@@ -400,7 +418,7 @@ def test_an_edited_design_reopens_the_gate_on_the_person_s_version(stand: drivin
     assert isinstance(second, Waiting)
     assert second.packet is not None
     assert second.digest != first.digest
-    assert "+archive() sets the flag, twice." in second.packet.text
+    assert any("archive() sets the flag, twice." in line for line in added(second.packet))
     assert rounds(stand, "design") == [1]
     crew.decide("approve", digest=second.digest)
     with stand.journal() as journal:

@@ -226,9 +226,9 @@ def test_a_folder_swapped_for_a_link_never_leads_out(root: Path) -> None:
     def swap() -> None:
         while not stop.is_set():
             os.rename(root / "real", root / "spot")  # noqa: PTH104  # as fast as possible
-            os.rename(root / "spot", root / "real")  # noqa: PTH104
-            os.rename(root / "link", root / "spot")  # noqa: PTH104
-            os.rename(root / "spot", root / "link")  # noqa: PTH104
+            os.rename(root / "spot", root / "real")  # noqa: PTH104  # one call, no Path in between
+            os.rename(root / "link", root / "spot")  # noqa: PTH104  # one call, no Path in between
+            os.rename(root / "spot", root / "link")  # noqa: PTH104  # one call, no Path in between
 
     thread = threading.Thread(target=swap)
     thread.start()

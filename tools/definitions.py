@@ -1,5 +1,6 @@
 """Which existing definitions a change alters: by syntax tree in Python, by entry in manifests, by file elsewhere."""
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from backend_crew.tools.python_definitions import STATEMENT, Definition, Definit
 
 _SHOWN = 80
 _NAMED = 8
+_DOCUMENTS = frozenset({".md", ".rst", ".txt", ".adoc"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def _in_file(path: str, old: str, new: str | None) -> Iterator[Altered]:
     elif (found := entries(path, old)) is not None and (now := entries(path, new)) is not None:
         yield from _in_manifest(path, found, now)
         return
+    elif PurePosixPath(path).suffix.lower() in _DOCUMENTS:
+        return  # prose defines nothing; the diff shows it
     yield _whole_file(path, old, new)
 
 
@@ -78,10 +82,19 @@ def _in_python(path: str, old: Definitions, new: Definitions) -> Iterator[Altere
         if not after and _inside_removed(name, slot, old, new):
             continue
         what = _difference(slot, before, after)
-        if what is not None:
+        if what is not None and not (name == "__all__" and _only_longer(before[-1], after)):
             line = after[-1].line if after else before[0].line
             found.append(Altered(path, name, before[0].kind, what, line))
     yield from sorted(found, key=lambda item: (item.line, item.name))
+
+
+def _only_longer(was: Definition, now: Sequence[Definition]) -> bool:
+    """Whether an `__all__` names everything that it named before: adding a public name alters none."""
+    try:
+        old, new = (ast.literal_eval(one.parts["value"]) for one in (was, now[-1]))
+        return set(old) <= set(new)
+    except (ValueError, SyntaxError, KeyError, IndexError, TypeError):
+        return False
 
 
 def _inside_removed(name: str, slot: str, old: Definitions, new: Definitions) -> bool:

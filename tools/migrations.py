@@ -133,10 +133,10 @@ def why_not_rehearsed(tool: MigrationTool) -> str:
             "a Prisma repository is read, and its migrations are shown whole, but they cannot be run"
         )
     if tool.name == "sql":
-        return "which program runs these SQL files is not known, so they are shown whole and not tried"
+        return "these SQL files are run by a program of the repository's own, so they are shown whole and not tried"
     if tool.name == "alembic":
         return f"Alembic as it is set up in {tool.config} cannot be driven by its own command line alone"
-    return f"only Alembic's migrations can be rehearsed here; those of {tool.name} are shown whole"
+    return f"only Alembic's migrations can be rehearsed here; those of {tool.name.capitalize()} are shown whole"
 
 
 def _own_script(root: Path) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ __all__ = [
     "not_run",
     "propose_checks",
     "propose_commands",
+    "reports",
     "run_check",
     "run_tests",
     "with_interpreter",
@@ -110,6 +111,11 @@ def compare(baseline: TestRun, now: TestRun) -> Comparison:
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
+
+
+def reports(command: TestCommand) -> bool:
+    """Whether a report of the command is read, so that tests are known one by one and can be run by path."""
+    return command.runner in ("pytest", "node") or runner_of(command.argv) != "generic"
 
 
 def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is the caller's to say

@@ -50,7 +50,7 @@ def _copy_folder(source: Path, target: Path, prefix: str, ignore: Callable[[str]
 
 def _copy_file(source: str, target: Path) -> None:
     # O_NONBLOCK and the second look: the entry may have become a pipe since it was listed.
-    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as reader:  # noqa: PTH123
+    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as reader:  # noqa: PTH123  # a descriptor, not a path
         facts = os.fstat(reader.fileno())
         if not stat.S_ISREG(facts.st_mode):
             return

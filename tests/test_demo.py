@@ -1,0 +1,124 @@
+"""The bundled demo, whole: recorded model, everything else real; compared with a golden record of what it does.
+
+`python tests/test_demo.py` writes the golden record anew; read the difference before you commit it.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenario import git
+
+from backend_crew.crew import demo
+from backend_crew.crew.journal import Journal
+
+GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
+PLAIN = ("tool", "model call", "pass ended")
+
+
+def play(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """The demo as a person starts it, in a process of its own."""
+    env = {"PATH": os.defpath, "HOME": str(folder), "BACKEND_CREW_HOME": str(folder / "home")}
+    script = Path(sys.executable).parent / "backend-crew"
+    argv = [str(script), "demo", "--keep", str(folder / "demo"), *flags]
+    return subprocess.run(
+        argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """What the run did, without what differs from run to run."""
+    journal = Journal(folder / "home")
+    (run,) = journal.runs()
+    summary = json.loads((journal.folder(run.id) / "summary.json").read_text())
+    events = [event for event in journal.events(run.id) if event["event"] not in PLAIN]
+    tools = [event["tool"] for event in journal.events(run.id, "tool")]
+    journal.close()
+    text = json.dumps({"summary": summary, "events": events, "tools": tools}, indent=1, sort_keys=True)
+    return dict(json.loads(_plain(text, folder, run.id)))
+
+
+def _plain(text: str, folder: Path, run: str) -> str:
+    text = text.replace(str(folder.resolve()), "<folder>").replace(str(folder), "<folder>").replace(run, "<run>")
+    text = text.replace(sys.prefix, "<python>")
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "<time>", text)
+    text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "<stamp>", text)
+    text = re.sub(r'"(seconds|minutes)": [\d.]+', r'"\1": 0', text)
+    text = re.sub(r"\b\d+\.\d+ ?s\b", "<seconds>", text)
+    return re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{64}\b", "<hash>", text)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("demo")
+    done = play(folder, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "The model is recorded" in done.stderr
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_it_does_what_the_golden_record_says(played: tuple[Path, dict[str, Any]]) -> None:
+    assert record_of(played[0]) == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.slow
+def test_its_result_is_one_json_object(played: tuple[Path, dict[str, Any]]) -> None:
+    result = played[1]
+    assert {"run", "status", "stage", "gate", "branch", "artifacts", "usage", "exit_code"} <= result.keys()
+    assert (result["status"], result["exit_code"], result["gate"]) == ("finished", 0, None)
+
+
+@pytest.mark.slow
+def test_the_branch_the_database_and_the_working_tree_are_what_it_says(played: tuple[Path, dict[str, Any]]) -> None:
+    shop, result = played[0] / "demo" / "shop", played[1]
+    assert git(shop, "branch", "--show-current").strip() == "main"
+    assert git(shop, "status", "--porcelain") == ""
+    names = git(shop, "diff", "--name-only", f"main...{result['branch']}").split()
+    assert any(name.startswith("migrations/versions/") for name in names)
+    with sqlite3.connect(shop / "shop.db") as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        orders = connection.execute("SELECT count(*) FROM orders").fetchone()[0]
+    connection.close()
+    assert "refunds" in tables and orders == 12
+
+
+@pytest.mark.slow
+def test_a_check_failed_and_was_repaired_and_the_person_asked_for_a_change(played: tuple[Path, dict[str, Any]]) -> None:
+    journal = Journal(played[0] / "home")
+    (run,) = journal.runs()
+    assert journal.events(run.id, "hand-in refused")
+    assert [one.verdict for one in journal.decisions(run.id) if one.gate == "design"] == ["request-changes", "approve"]
+    assert journal.verify(run.id) in git(played[0] / "demo" / "shop", "log", "-1", "--format=%B", run.branch)
+    journal.close()
+
+
+@pytest.mark.slow
+def test_off_a_terminal_it_waits_at_the_first_gate(tmp_path: Path) -> None:
+    done = play(tmp_path)
+    assert done.returncode == 8
+    assert "backend-crew answer" in done.stderr
+
+
+def test_another_sample_is_an_error_not_a_guess(tmp_path: Path) -> None:
+    from backend_crew.crew.errors import RecordingError
+    from backend_crew.crew.recording import Inputs
+
+    inputs = demo.model()._recording.inputs
+    demo.model().check(inputs)
+    with pytest.raises(RecordingError, match="another sample"):
+        demo.model().check(Inputs(inputs.feature, inputs.roles, "0" * 40))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        print(play(Path(name), "--yes").stderr)
+        GOLDEN.write_text(json.dumps(record_of(Path(name)), indent=1, sort_keys=True) + "\n")

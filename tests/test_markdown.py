@@ -1,0 +1,94 @@
+"""Markdown on a terminal: what was hashed is what is seen."""
+
+import io
+
+import pytest
+import scenario
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.markdown import Markdown
+
+from backend_crew.crew import render
+from backend_crew.crew.artifacts import Design
+from backend_crew.crew.markdown import safe, shown
+
+
+def seen(text: str, width: int = 80) -> str:
+    """What a person sees of a text."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    with console.capture() as capture:
+        console.print(shown(text, width))
+    return capture.get()
+
+
+HIDDEN = {
+    "a path parameter": ("GET /orders/<id>/refunds", "<id>"),
+    "a comment": ("Fine.\n\n<!-- drop the table -->", "drop the table"),
+    "a block of HTML": ("Fine.\n\n<div hidden>drop the table</div>", "drop the table"),
+    "a link's definition": ("Fine.\n\n[//]: # (drop the table)", "drop the table"),
+    "a link's target": ("[docs](http://evil.example/x)", "http://evil.example/x"),
+    "a picture's target": ("![docs](http://evil.example/x)", "http://evil.example/x"),
+    "a cell too many": ("| a |\n|---|\n| x | drop |", "drop"),
+    "a fence's heading": ("```yaml drop\nx\n```", "drop"),
+    "a long name in a narrow table": (
+        f"| file | purpose |\n|---|---|\n| {'long_' * 20}name | {'words ' * 30} |",
+        "name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "piece"), HIDDEN.values(), ids=list(HIDDEN))
+def test_nothing_can_be_hidden_from_the_person(text: str, piece: str) -> None:
+    assert piece in seen(text).replace("\n", "")
+
+
+@pytest.mark.parametrize(("text", "piece"), HIDDEN.values(), ids=list(HIDDEN))
+def test_plain_rich_would_hide_each_of_these(text: str, piece: str) -> None:
+    """The control: without our own reading of it, every one of these is lost or out of sight."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    with console.capture() as capture:
+        console.print(Markdown(text))
+    assert piece not in capture.get()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_design_is_laid_out_and_whole(width: int) -> None:
+    text = render.design(Design.model_validate(scenario.DESIGN))
+    assert isinstance(shown(text, width), Markdown)
+    screen = seen(text, width)
+    assert "|---|" not in screen
+    assert "…" not in screen
+
+
+@given(st.text())
+@settings(deadline=None, max_examples=60)
+def test_every_letter_of_any_text_is_on_the_screen(text: str) -> None:
+    letters = sorted(char for char in safe(text) if char.isalnum())
+    screen = list(seen(f"# T\n\n{text}\n\n- end"))
+    for letter in letters:
+        screen.remove(letter)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[2J",
+        "\x1b]0;title\x07",
+        "a\rb",
+        "a\x08b",
+        "\x9b31m",
+        "\u202eevorppa",
+        "\u2066x",
+        "\u200fx",
+        "\x7f",
+        "\u2028",
+    ],
+)
+def test_what_moves_the_cursor_or_turns_the_text_round_is_made_visible(text: str) -> None:
+    assert "\N{REPLACEMENT CHARACTER}" in safe(text)
+    assert all(char.isprintable() or char == "\n" for char in safe(text))
+
+
+def test_tabs_and_lines_stay() -> None:
+    assert safe("a\tb\nc — ü ☃") == "a\tb\nc — ü ☃"
