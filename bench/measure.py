@@ -15,7 +15,11 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     print(f"\n{title}\n")
     for number, row in enumerate(cells):
-        print("  ".join([row[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(row[1:], widths[1:], strict=True))]))
+        print(
+            "  ".join(
+                [row[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(row[1:], widths[1:], strict=True))]
+            )
+        )
         if number == 0:
             print("  ".join("-" * wide for wide in widths))
 

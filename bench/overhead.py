@@ -16,7 +16,7 @@ import measure
 import scenario
 
 from backend_crew.crew import BackendCrew
-from backend_crew.crew.recording import Reply, Turn
+from backend_crew.crew.recording import Reply, ToolCall, Turn
 from backend_crew.crew.roles import load
 from backend_crew.crew.toolbox import ReadFile
 
@@ -53,7 +53,7 @@ def ours(folder: Path) -> list[float]:
     """Our crew, as far as its first gate."""
     repo = scenario.make_repository(folder / "notes", FILES)
     script = Clock()
-    reads = [scenario.use(scenario.ToolCall("read_file", _arguments(number))) for number in range(CALLS)]
+    reads = [scenario.use(ToolCall("read_file", _arguments(number))) for number in range(CALLS)]
     script.steps["analyse"] = [*reads, scenario.submit(**scenario.ANALYSIS)]
     BackendCrew(repo, scenario.FEATURE, model=script, home=folder / "home").kickoff()
     return _gaps(script.came, script.left)
@@ -89,7 +89,13 @@ def main() -> None:
                 found[name] += run(Path(folder))
     measure.machine()
     rows = [
-        (name, len(gaps), f"{statistics.median(gaps):.1f}", f"{statistics.quantiles(gaps, n=10)[-1]:.1f}", f"{min(gaps):.1f}")
+        (
+            name,
+            len(gaps),
+            f"{statistics.median(gaps):.1f}",
+            f"{statistics.quantiles(gaps, n=10)[-1]:.1f}",
+            f"{min(gaps):.1f}",
+        )
         for name, gaps in found.items()
     ]
     measure.table("ms from an answer to the next request", ("", "calls", "median", "p90", "min"), rows)

@@ -42,10 +42,10 @@ def main() -> None:
         tree = scenario.make_repository(Path(name) / "notes", {**scenario.FILES, **many})
         runtime = find_runtime(tree, python=Path(sys.executable))
         rows = []
+        env = {"PATH": "/usr/bin:/bin", "HOME": name}
         with sandbox.box(tree, tree, runtime) as box:
             tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
             for title, argv in {**commands, "pytest, one test": tests}.items():
-                env = {"PATH": "/usr/bin:/bin", "HOME": name}
                 for done in (process.run(argv, cwd=tree, env=env, timeout_s=60), box.run(argv)):
                     if not done.ok:
                         raise SystemExit(f"{title} failed: {done.stdout[-300:]}{done.stderr[-300:]}")

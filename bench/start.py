@@ -37,7 +37,7 @@ except SystemExit:
 def _env(home: Path) -> dict[str, str]:
     # .pyc files are written, as they are where a person works
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "BACKEND_CREW_HOME": str(home), "PYTHONPYCACHEPREFIX": str(home / "pyc")}
+    return {**kept, "BACKEND_CREW_HOME": str(home)}
 
 
 def _timed(work: Callable[[], object], rounds: int) -> list[float]:
@@ -89,8 +89,13 @@ def main() -> None:
             loaded[command] = _run([sys.executable, "-c", _PROBE, command], home).strip() == "True"
         floor = statistics.median(rows["python -c pass"])
         table = [
-            (title, f"{statistics.median(found):.3f}", f"{min(found):.3f}", f"{statistics.median(found) / floor:.1f}x",
-             {True: "yes", False: "no"}.get(loaded.get(title, False)))
+            (
+                title,
+                f"{statistics.median(found):.3f}",
+                f"{min(found):.3f}",
+                f"{statistics.median(found) / floor:.1f}x",
+                {True: "yes", False: "no"}.get(loaded.get(title, False)),
+            )
             for title, found in rows.items()
         ]
         measure.table("seconds to start and end", ("", "median", "min", "ratio", "crewai loaded"), table)

@@ -14,7 +14,7 @@ from backend_crew.tools import runtime, testrun
 from backend_crew.tools.testrun import TestCommand
 
 Ask = Callable[[str, Sequence[TestCommand]], tuple[str, ...]]
-_SHELL = re.compile(r"[|&;<>$`*?~()]|^\w+=")
+_SHELL = re.compile(r"[|&;<>$`*?~()]|^\w+=|^!")
 _TESTS = "How are the tests of this repository run? Nothing is run until you choose; without tests the result stays unverified."
 _CHECK = "Which check must hold after each layer, besides syntax?"
 

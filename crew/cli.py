@@ -428,7 +428,8 @@ def validate(folder: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Play the recorded answers at the gates instead of asking.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--keep", type=click.Path(path_type=Path), help="Where to put the sample; default: a temporary folder.")
-def demo(yes: bool, as_json: bool, keep: Path | None) -> None:
+@click.option("--record", type=click.Path(path_type=Path), help="Write the replies beside this version's requests.")
+def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> None:
     """The whole path on the bundled sample service, with a recorded model: no key, no network."""
     from backend_crew.crew import commands
     from backend_crew.crew import demo as playing
@@ -436,13 +437,16 @@ def demo(yes: bool, as_json: bool, keep: Path | None) -> None:
 
     console = commands.stderr()
     with commands.opened() as journal:
-        run, models, approver = playing.prepare(journal, console, keep=keep, yes=yes or not sys.stdin.isatty())
+        run, models, approver = playing.prepare(journal, console, keep=keep, yes=yes, record=record)
 
         def seat(progress: Progress) -> Any:
             approver.progress = progress
             return approver
 
-        commands.drive(journal, run, models, seat, as_json=as_json)
+        try:
+            commands.drive(journal, run, models, seat, as_json=as_json)
+        finally:
+            console.print(playing.drift(models), markup=False)
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from crewai import Crew, Process, Task
 from crewai.events.event_context import EventContextConfig, MismatchBehavior, _event_context_config
 from crewai.hooks import HookAborted, InterceptionPoint
 from crewai.hooks.dispatch import register_scoped, scoped_hooks
+from crewai.tools.tool_failure import ToolExecutionFailedError
 from pydantic import PrivateAttr
 
 from backend_crew.crew import budget
@@ -165,7 +166,7 @@ def run_pass(session: Session, model_for: ModelFor) -> Stop:
             crew.kickoff(inputs={"feature": session.run.feature})
         except Stopped as stopped:
             return stopped.stop
-        except ToolError as error:
+        except (ToolError, ToolExecutionFailedError) as error:
             return Stop(Status.FAILED, str(error))
     return ending(session)
 

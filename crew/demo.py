@@ -170,6 +170,17 @@ def prepare(
     return run, runner.Models(run, only=Recorder(model(), record, head)), person
 
 
+def drift(models: runner.Models) -> str:
+    """How far this version's requests are from the recorded ones, in words."""
+    replay = models.only
+    if not isinstance(replay, Replay):
+        return "The replies were written down once more."
+    differing = ", ".join(f"{task} {ordinal}" for task, _, ordinal in replay.drift)
+    return f"{len(replay.drift)} of {replay.asked} requests differed from the recorded ones" + (
+        f": {differing}" if differing else ""
+    )
+
+
 def replaying(run: Run) -> runner.Models:
     """The recorded model for a run of the demo; raises RecordingError when its inputs changed."""
     if settings.get(DATABASE) is None:

@@ -1,6 +1,7 @@
 """A person's own version of a design: validated, recorded as theirs, and shown at the gate again."""
 
 import json
+from contextlib import nullcontext
 
 from pydantic import ValidationError
 
@@ -25,6 +26,16 @@ def text_of(journal: Journal, run: str) -> str:
 
 def apply(journal: Journal, run: str, text: str) -> None:
     """Record an edited design after the same checks as an agent's; raises UsageError naming what is wrong."""
+    try:
+        design = Design.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageError(f"the edited design was not taken: {error}") from error
+    # at the gate of a running kickoff the run is ours already; from another shell it must not be at work
+    with nullcontext() if journal.holds(run) else journal.lease(run):
+        _record(journal, run, design)
+
+
+def _record(journal: Journal, run: str, design: Design) -> None:
     session = open_session(journal, run, StopFlag())
     task = session.spec.producing("Design")
     decided = session.journal.output(run, session.spec.at_gate("design").name)
@@ -32,8 +43,8 @@ def apply(journal: Journal, run: str, text: str) -> None:
         raise UsageError(f"the design of run {run} was approved already; request changes at the next gate instead")
     try:
         git.reset(session.clone, session.head())
-        value, facts = checks.check(session, task, Design.model_validate_json(text))
-    except (ValidationError, ToolError) as error:
+        value, facts = checks.check(session, task, design)
+    except ToolError as error:
         raise UsageError(f"the edited design was not taken: {error}") from error
     journal.record(
         run, task.name, "Design", {**value.model_dump(mode="json"), "facts": {**facts, "edited by": "a person"}}, None

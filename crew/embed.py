@@ -133,7 +133,7 @@ class BackendCrew:
         `model` replaces every role's model (a `Scripted` or `Replay`, in tests); `options` holds what the command
         line's flags hold. Raises UsageError and ToolRefused for input that cannot be used.
         """
-        settings.prepare()
+        settings.prepare(home)
         self._journal = Journal(home or settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
         self._stop = StopFlag()
         self._approver = approvers.Callback(approver, "approver callback") if approver else None

@@ -2,12 +2,9 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,109 +13,27 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from backend_crew.crew.errors import DecisionRefused, JournalError, LeaseLost, UsageError
 from backend_crew.crew.model import Status
+from backend_crew.crew.rows import Decision, GateRow, Output, Run, Totals, canonical, now, sha256
 from backend_crew.crew.tables import DECISIONS, EVENTS, GATES, INTENTS, METADATA, OUTPUTS, RUNS, USAGE
+
+__all__ = [
+    "GENESIS",
+    "PARTIAL",
+    "Decision",
+    "GateRow",
+    "Journal",
+    "Output",
+    "Run",
+    "Totals",
+    "canonical",
+    "now",
+    "sha256",
+]
 
 GENESIS = "0" * 64
 PARTIAL = "Partial"
 """The kind of an output that only keeps the work of a task that a person interrupted with a decision."""
 _CHAINED = ("run", "gate", "round", "digest", "verdict", "reason", "to_stage", "payload", "actor", "channel", "at")
-
-
-def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def canonical(value: object) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # a lone surrogate cannot be stored; written as its JSON escape it reads back as it was
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def sha256(text: str) -> str:
-    """Hex SHA-256 of UTF-8 text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as it is recorded."""
-
-    id: str
-    created: str
-    repo: str
-    feature: str
-    brief: str
-    options: Mapping[str, Any]
-    profile: Mapping[str, Any]
-    base: str
-    branch: str
-    inputs: str
-    status: Status
-    reason: str
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Output:
-    """What one task handed in, in one round."""
-
-    seq: int
-    task: str
-    round: int
-    artifact: str
-    payload: Mapping[str, Any]
-    digest: str
-    commit: str | None
-    at: str
-
-
-@dataclass(frozen=True)
-class GateRow:
-    """A gate that was opened: what was shown, and whether it still waits."""
-
-    gate: str
-    round: int
-    packet: Mapping[str, Any]
-    digest: str
-    at: str
-    draft: Mapping[str, Any] | None
-    open: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a person decided about exactly one digest."""
-
-    run: str
-    gate: str
-    round: int
-    digest: str
-    verdict: str
-    reason: str = ""
-    to_stage: str = ""
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    actor: str = ""
-    channel: str = ""
-    at: str = ""
-    hash: str = ""
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What a run, or one stage of it, has spent."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = 0.0
-    """US dollars; None as soon as one call's price is unknown."""
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and completion tokens together."""
-        return self.prompt_tokens + self.completion_tokens
 
 
 class Journal:
@@ -210,6 +125,10 @@ class Journal:
         finally:
             os.close(handle)
 
+    def holds(self, run: str) -> bool:
+        """Whether this journal holds the run's lease."""
+        return run in self._epochs
+
     # -- outputs ------------------------------------------------------------------------------------------------
 
     def record(self, run: str, task: str, artifact: str, payload: Mapping[str, Any], commit: str | None) -> Output:
@@ -265,7 +184,7 @@ class Journal:
     def open_gate(self, run: str, gate: str, packet: Mapping[str, Any], digest: str) -> GateRow:
         """Show a packet at a gate; the same packet again changes nothing, another one opens a new round."""
         current = self.gate(run, gate)
-        if current and current.open and current.digest == digest:
+        if current and current.digest == digest:
             return current
         with self._write(run) as connection:
             connection.execute(sa.update(GATES).where(GATES.c.run == run, GATES.c.gate == gate).values(open=False))
@@ -294,7 +213,7 @@ class Journal:
 
     def decide(self, decision: Decision) -> Decision:
         """Record a decision about an open gate, once, in one transaction; raises DecisionRefused."""
-        with self._write() as connection:
+        with self._decided_once(decision), self._write() as connection:
             self._check_open(connection, decision)
             previous = connection.execute(
                 sa.select(DECISIONS.c.hash).where(DECISIONS.c.run == decision.run).order_by(DECISIONS.c.seq.desc())
@@ -329,6 +248,14 @@ class Journal:
                 )
             previous = values["hash"]
         return previous
+
+    @contextlib.contextmanager
+    def _decided_once(self, decision: Decision) -> Iterator[None]:
+        """Where a database lets two decisions race, its unique key lets one of them through."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} is already decided") from error
 
     def _check_open(self, connection: sa.Connection, decision: Decision) -> None:
         where = (GATES.c.run == decision.run, GATES.c.gate == decision.gate)
@@ -378,7 +305,7 @@ class Journal:
     def event(self, run: str, kind: str, **data: Any) -> None:
         """Append one line to the run's event log."""
         at = now()
-        with self._write(run) as connection:
+        with self._write(run, durable=False) as connection:
             connection.execute(sa.insert(EVENTS).values(run=run, at=at, kind=kind, data=canonical(data)))
         line = canonical({"at": at, "event": kind, **data})
         path = self.folder(run) / "events.jsonl"
@@ -398,27 +325,37 @@ class Journal:
 
     def spend(self, run: str, **values: Any) -> None:
         """Record one model call: stage, task, model, prompt_tokens, completion_tokens, cost, seconds."""
-        with self._write(run) as connection:
+        with self._write(run, durable=False) as connection:
             connection.execute(sa.insert(USAGE).values(run=run, at=now(), **values))
 
     def totals(self, run: str, stage: str | None = None) -> Totals:
-        """What was spent so far."""
-        count, unknown = sa.func.count(), sa.func.count() - sa.func.count(USAGE.c.cost)
-        sums = [
-            sa.func.coalesce(sa.func.sum(column), 0) for column in (USAGE.c.prompt_tokens, USAGE.c.completion_tokens)
-        ]
-        query = sa.select(count, *sums, sa.func.coalesce(sa.func.sum(USAGE.c.cost), 0.0), unknown)
-        query = query.where(USAGE.c.run == run)
-        row = self._all(query.where(USAGE.c.stage == stage) if stage else query)[0]
-        return Totals(row[0], row[1], row[2], None if row[4] else float(row[3]))
+        """What was spent so far, by the whole run or in one stage."""
+        return self.spent(run, stage)[0 if stage is None else 1]
+
+    def spent(self, run: str, stage: str | None) -> tuple[Totals, Totals]:
+        """What the run has spent, and its stage, in one look."""
+        here = sa.case((USAGE.c.stage == (stage or ""), 1), else_=0)
+        query = sa.select(here, USAGE.c.prompt_tokens, USAGE.c.completion_tokens, USAGE.c.cost).where(
+            USAGE.c.run == run
+        )
+        whole, part = Totals(), Totals()
+        for row in self._all(query):
+            whole = whole.plus(*row[1:])
+            part = part.plus(*row[1:]) if row[0] else part
+        return whole, part
 
     # -- the connection -----------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _write(self, run: str | None = None) -> Iterator[sa.Connection]:
-        """One transaction; with a run, its lease must still be ours."""
+    def _write(self, run: str | None = None, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """One transaction; with a run, its lease must still be ours.
+
+        What is not `durable` survives a killed process, but not a power cut: good enough for events and usage, which
+        are written around every model call.
+        """
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            options = {"writes": True, "durable": durable}
+            with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 if run is not None and run in self._epochs:
                     epoch = connection.execute(sa.select(RUNS.c.epoch).where(RUNS.c.id == run)).scalar()
                     if epoch != self._epochs[run]:
@@ -438,18 +375,20 @@ class Journal:
 
 
 def _tune_sqlite(engine: sa.Engine) -> None:
-    """Write-ahead log, full durability, and write locks taken at once instead of half-way through."""
+    """Write-ahead log, durability as each write asks for, and write locks taken at once instead of half-way through."""
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+        for pragma in ("journal_mode=WAL", "busy_timeout=5000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("writes"):
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options['durable'] else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _link(values: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from backend_crew.crew.stopping import StopFlag
 
 RETRIES = 3
 NUDGES = 3
-SAME_CALLS = 6
+SAME_CALLS = 4
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 #: CrewAI opens a client without a key and only says so at the first request.
 _MISSING_KEY = re.compile(r"\b([A-Z][A-Z0-9_]*_API_KEY) is required")

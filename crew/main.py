@@ -19,6 +19,8 @@ INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> None:
     """The `backend-crew` command."""
     settings.prepare()
+    if sys.stdin is None:  # closed by whoever started us: nobody is there, which is not a bug
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     from backend_crew.crew.cli import cli
 
     _leave(lambda: cli(args=argv, standalone_mode=False, prog_name="backend-crew"))
@@ -32,7 +34,12 @@ def run_crew() -> None:
         click.echo(f"set FEATURE and REPO, for example: {example}", err=True)
         raise SystemExit(2)
     argv = ["run", feature, "--repo", repo]
-    for variable, flag in (("DATABASE_URL_ENV", "--database-url-env"), ("ENV_FILE", "--env-file")):
+    for variable, flag in (
+        ("DATABASE_URL_ENV", "--database-url-env"),
+        ("ENV_FILE", "--env-file"),
+        ("TEST_COMMAND", "--test-command"),
+        ("CHECK_COMMAND", "--check-command"),
+    ):
         if value := settings.get(variable):
             argv += [flag, value]
     config = Path("config")

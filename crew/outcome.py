@@ -77,6 +77,7 @@ def _finished(facts: Mapping[str, Any]) -> list[str]:
         *(f"migration:  {line}" for line in reporting.migration_lines(facts["migrations"])),
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),
         f"criteria:   {shown} of {len(facts['criteria'])} shown by passing tests",
+        *(f"security:   {one['severity']}: {one['problem']}" for one in facts["security"]),
         *(f"altered:    {one['name']} in {one['path']}: {one['what']}" for one in facts["altered"]),
     ]
     return [*body, f"branch:     {facts['branch']}", f"documents:  {facts['documents']}/ on that branch"]

@@ -1,6 +1,5 @@
 """What each gate shows: built by code from the records, with everything that a decision would let happen."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +51,7 @@ def _design(session: Session) -> Packet:
         difference = render.changed(str(earlier[-1].packet["data"].get("body", "")), body) or "nothing changed"
         asked = session.journal.decision(session.id, "design", earlier[-1].digest)
         request = f"\nYou asked for: {asked.reason}\n" if asked and asked.verdict == gates.CHANGES else ""
-        shown = f"# Changed since version {len(earlier)}\n{request}\n~~~~diff\n{difference}\n~~~~\n\n{body}"
+        shown = f"# Changed since version {len(earlier)}\n{request}\n{render.fenced('diff', difference)}\n{body}"
     else:
         shown = body
     shown = f"{shown}\n## How it will be checked\n\n{_how(session)}"
@@ -78,8 +77,7 @@ def _written(one: Mapping[str, Any]) -> str:
     """A migration file, whole."""
     if one.get("gone"):
         return f"**{one['path']}** is deleted\n"
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", one["text"])), default=0))
-    return f"**{one['path']}** (sha256 {one['sha256'][:16]})\n\n{fence}\n{one['text'].rstrip()}\n{fence}\n"
+    return f"**{one['path']}** (sha256 {one['sha256'][:16]})\n\n{render.fenced('', one['text'])}"
 
 
 def _sql(facts: Mapping[str, Any]) -> list[str]:
@@ -101,12 +99,14 @@ def _migrations(session: Session) -> Packet:
         parts.append("Approving records your approval; nothing is applied by this run.\n")
     by_hand = facts.get("apply_command")
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
-    parts += [_written(one) for one in facts["files"]]
-    parts += _sql(facts)
+    # what decides first; the text that it is about follows, whole
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
     parts.append("## Impact, risks, rollback\n\n" + (render.migration_review(review) if review else "no review\n"))
     parts.append(_altered(session))
     parts.append(_security(session))
+    parts.append("## Files and SQL\n")
+    parts += [_written(one) for one in facts["files"]]
+    parts += _sql(facts)
     bound = {
         "manifest": facts.get("manifest"),
         "target": target,

@@ -1,6 +1,6 @@
 """What the run's stage, plan and decisions allow, checked at the moment of use."""
 
-import fnmatch
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,10 +49,14 @@ def granted_paths(journal: Journal, run: str) -> tuple[str, ...]:
 def planned(design: Design, path: str) -> PlannedFile | None:
     """The plan's entry for a path; a * in a planned name stands for a generated id within one folder."""
     for file in design.files:
-        same_depth = file.path.count("/") == path.count("/")
-        if file.path == path or ("*" in file.path and same_depth and fnmatch.fnmatchcase(path, file.path)):
+        if file.path == path or ("*" in file.path and re.fullmatch(_pattern(file.path), path)):
             return file
     return None
+
+
+def _pattern(planned_path: str) -> str:
+    """Only * is special, and it stays within one folder."""
+    return "[^/]*".join(re.escape(part) for part in planned_path.split("*"))
 
 
 def layers_open_to(task: TaskSpec) -> frozenset[str]:

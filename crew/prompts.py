@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from backend_crew.crew import gates, render
 from backend_crew.crew.artifacts import Design
+from backend_crew.crew.journal import Output
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, stack
@@ -29,7 +30,7 @@ def context(session: Session, task: TaskSpec) -> str:
     for name in task.context:
         output = session.journal.output(session.id, name)
         if output and output.artifact != "Skipped":
-            parts.append(_part(f"{output.artifact} (task {name})", render.output(output.artifact, output.payload)))
+            parts.append(_part(f"{output.artifact} (task {name})", _artifact(task, output)))
     if task.layer:
         parts.append(_part("Your files", _files(session, task)))
     if task.artifact in ("MigrationReview", "SecurityReview", "TestReport") or task.layer == "repair":
@@ -40,6 +41,13 @@ def context(session: Session, task: TaskSpec) -> str:
         parts.append(_part("What fails", failures(session)))
     parts += _requests(session, task)
     return _bounded("\n\n".join(parts), TOTAL_LIMIT)
+
+
+def _artifact(task: TaskSpec, output: Output) -> str:
+    """An artifact as context; the API document goes only to those who build or test the presentation."""
+    if output.artifact == "Design" and task.layer not in (None, "presentation"):
+        return render.design(Design.recorded(output.payload), contract=False)
+    return render.output(output.artifact, output.payload)
 
 
 def _part(title: str, text: str, limit: int = PART_LIMIT) -> str:
@@ -81,9 +89,12 @@ def _files(session: Session, task: TaskSpec) -> str:
 
 
 def _change(session: Session) -> str:
+    """Every changed file by name, and as much of each one's diff as fits when all get the same room."""
     changes = git.changes(session.clone, session.clone.base)
     listed = "\n".join(f"- {one.path} {one.status} (+{one.added} -{one.removed})" for one in changes)
-    return f"{listed}\n\n{git.diff(session.clone, session.clone.base, limit=PART_LIMIT - 2000)}"
+    room = max(1_500, (PART_LIMIT - len(listed)) // max(1, len(changes)))
+    diffs = (git.diff(session.clone, session.clone.base, paths=[one.path], limit=room) for one in changes)
+    return f"{listed}\n\n" + "\n".join(diffs)
 
 
 def _migration(session: Session) -> str:

@@ -139,6 +139,7 @@ class Replay:
     def __init__(self, recording: Recording, inputs: Inputs | None = None) -> None:
         self.name = f"recorded/{recording.source}"
         self._recording = recording
+        self.asked = 0
         self.drift: list[tuple[str, int, int]] = []
         """Requests that were not word for word the recorded ones (a tool printed something else, for example)."""
         if inputs is not None:
@@ -163,6 +164,7 @@ class Replay:
                 "the run took another way than the recorded one"
             )
         request, reply = self._recording.replies[key]
+        self.asked += 1
         if request != turn.digest:
             self.drift.append(key)
         return reply

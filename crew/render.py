@@ -93,7 +93,7 @@ def data_model(value: a.DataModel) -> str:
             _bullets([f"index: {one}" for one in entity.indexes] + [f"relation: {one}" for one in entity.relations])
         )
     notes = f"\n{value.notes}\n" if value.notes else ""
-    return "\n".join(parts) + notes + f"\n```mermaid\n{mermaid(value)}```\n"
+    return "\n".join(parts) + notes + "\n" + fenced("mermaid", mermaid(value))
 
 
 def mermaid(value: a.DataModel) -> str:
@@ -134,9 +134,8 @@ def migration_plan(value: a.MigrationPlan) -> str:
     return f"{value.reason}\n\n{steps}\nRollback: {value.rollback}\n\nEffect on data: {value.data_impact}\n"
 
 
-def design(value: a.Design) -> str:
-    """The whole design, in the order in which a reviewer asks."""
-    contract = f"```yaml\n{value.api.document.rstrip()}\n```\n" if value.api.document else f"{value.api.reason or ''}\n"
+def design(value: a.Design, *, contract: bool = True) -> str:
+    """The whole design, what a reviewer decides about first; `contract` says whether the API document is printed."""
     rows = [(f"`{one.path}`", one.action, _LAYER_TITLES[one.layer], one.purpose) for one in value.files]
     decisions = "\n".join(
         f"**{one.title}**: {one.choice}\n\n- Options: {'; '.join(one.options)}\n- Trade-off: {one.trade_off}\n"
@@ -144,18 +143,26 @@ def design(value: a.Design) -> str:
     )
     packages = [f"`{one.name}{one.version}`: {one.reason}" for one in value.new_dependencies]
     return (
-        f"{value.overview}\n\n## Architecture\n\n**Presentation.** {value.presentation}\n\n"
+        f"{value.overview}\n\n## Decisions\n\n{decisions}\n"
+        f"## Implementation plan\n\n{_table(('file', 'action', 'layer', 'purpose'), rows)}\n"
+        f"New dependencies:\n\n{_bullets(packages) or NOTHING}\n"
+        f"Integration points:\n\n{_bullets(value.integration_points) or NOTHING}\n"
+        f"## Architecture\n\n**Presentation.** {value.presentation}\n\n"
         f"**Business logic.** {value.business_logic}\n\n**Data access.** {value.data_access}\n\n"
         f"**Cross-cutting.** {value.cross_cutting}\n\n"
-        f"## API contract ({value.api.kind})\n\nAuthentication: {value.api.authentication}\n\n"
-        f"Errors: {value.api.error_format}\n\n{contract}\n"
         f"## Data model\n\n{data_model(value.data_model)}\n## Migration plan\n\n{migration_plan(value.migration)}\n"
-        f"## Implementation plan\n\n{_table(('file', 'action', 'layer', 'purpose'), rows)}\n"
-        f"Integration points:\n\n{_bullets(value.integration_points) or NOTHING}\n"
-        f"New dependencies:\n\n{_bullets(packages) or NOTHING}\n"
-        f"## Criteria covered\n\n{_bullets(f'{one.criterion}: {one.by}' for one in value.coverage)}\n"
-        f"## Decisions\n\n{decisions}"
+        f"## API contract ({value.api.kind})\n\nAuthentication: {value.api.authentication}\n\n"
+        f"Errors: {value.api.error_format}\n\n{_document(value.api, contract)}\n"
+        f"## Criteria covered\n\n{_bullets(f'{one.criterion}: {one.by}' for one in value.coverage)}"
     )
+
+
+def _document(api: a.ApiContract, printed: bool) -> str:
+    if not api.document:
+        return f"{api.reason or ''}\n"
+    if not printed:
+        return f"(the {api.kind} document concerns the presentation layer and is not repeated here)\n"
+    return fenced("yaml", api.document)
 
 
 def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:
@@ -215,9 +222,15 @@ def _counts(tables: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {facts['rows']}" for name, facts in sorted(tables.items()))
 
 
+def fenced(language: str, text: str) -> str:
+    """Text as a code block that nothing in it can close."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
 def sql(title: str, text: str | None, missing: str) -> str:
     """SQL in a fence, or why there is none."""
-    return f"**{title}**\n\n" + (f"```sql\n{text.strip()}\n```\n" if text else f"{missing}\n")
+    return f"**{title}**\n\n" + (fenced("sql", text) if text else f"{missing}\n")
 
 
 def changed(before: str, after: str) -> str:

@@ -36,6 +36,13 @@ def report(facts: Mapping[str, Any]) -> str:
         + _lines(f"{definition(one)}: {one['what']} - {one['reason']}" for one in facts["altered"])
     )
     parts.append(
+        "## Security findings\n\n"
+        + _lines(
+            f"{one['severity']}: {one['problem']} ({one['evidence']['path']}:{one['evidence']['line']}). Fix: {one['fix']}"
+            for one in facts["security"]
+        )
+    )
+    parts.append(
         "## Decisions\n\n"
         + _lines(f"{one['title']}: {one['choice']} ({one['trade_off']})" for one in facts["decisions"])
     )

@@ -70,11 +70,14 @@ def _denied(path: str) -> bool:
 
 
 def _text(what: str, text: str) -> str:
-    if not text.strip():
-        raise UsageError(f"the {what} text is empty")
     if len(text) > FEATURE_LIMIT:
         raise UsageError(f"the {what} text has {len(text)} characters; up to {FEATURE_LIMIT} are read")
-    return _CONTROL.sub("", text)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError(f"the {what} text is not valid UTF-8")
+    text = _CONTROL.sub("", text)
+    if not text.strip():
+        raise UsageError(f"the {what} text is empty")
+    return text
 
 
 def _slug(text: str) -> str:
@@ -85,15 +88,15 @@ class Models:
     """Opens each role's model once: per-role llm, then --model, then MODEL, then the default; no other fallback."""
 
     def __init__(self, run: Run, *, record: Path | None = None, only: Model | None = None) -> None:
-        self._run, self._record, self._only = run, record, only
+        self._run, self._record, self.only = run, record, only
         self._open: dict[str, Model] = {}
         if isinstance(only, Replay):
             only.check(inputs_of(run))
 
     def __call__(self, role: RoleSpec) -> Model:
         """The model of a role."""
-        if self._only is not None:
-            return self._only
+        if self.only is not None:
+            return self.only
         # each role has a client of its own: CrewAI counts a shared client's tokens once per agent
         if role.name not in self._open:
             self._open[role.name] = self._opened(role)
@@ -164,7 +167,7 @@ def _one_pass(session: Session, models: Models) -> Stop:
 
 @contextmanager
 def _timed(session: Session) -> Iterator[None]:
-    session.started = time.monotonic()
+    session.started, session.earlier = time.monotonic(), None
     try:
         yield
     finally:

@@ -42,6 +42,8 @@ class Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Tools run one at a time: CrewAI calls several in parallel threads."""
     started: float = field(default_factory=time.monotonic)
+    earlier: float | None = None
+    """Seconds of the passes before this one; read once a pass."""
     start_commit: str = ""
     """What the tree was when the task at hand began."""
     attempts: int = 0
@@ -113,15 +115,15 @@ class Session:
 
     def minutes(self) -> float:
         """Minutes that passes over this run have taken, this one included."""
-        earlier = sum(float(one.get("seconds", 0)) for one in self.journal.events(self.run.id, "pass ended"))
-        return (earlier + time.monotonic() - self.started) / 60
+        if self.earlier is None:
+            self.earlier = sum(float(one.get("seconds", 0)) for one in self.journal.events(self.run.id, "pass ended"))
+        return (self.earlier + time.monotonic() - self.started) / 60
 
     def over_budget(self) -> Stop | None:
         """The stop that the caps demand, if one is reached."""
         task = self.permissions.task
-        stage = self.journal.totals(self.run.id, task.stage) if task else self.journal.totals(self.run.id)
-        caps = budget.caps_from(self.run.options)
-        reason = budget.reached(caps, self.journal.totals(self.run.id), stage, self.minutes())
+        whole, stage = self.journal.spent(self.run.id, task.stage if task else None)
+        reason = budget.reached(budget.caps_from(self.run.options), whole, stage, self.minutes())
         return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
 
 

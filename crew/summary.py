@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend_crew.crew import budget, packets, render, reporting
-from backend_crew.crew.artifacts import Analysis, Design, Questions, Requirements, TestReport
+from backend_crew.crew.artifacts import Analysis, Design, Questions, Requirements, SecurityReview, TestReport
 from backend_crew.crew.model import Status
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import verified
@@ -22,19 +22,27 @@ def summarise(session: Session) -> tuple[str, Payload]:
     folder = _spec_folder(session)
     facts["documents"] = folder
     facts["next"] = _next_steps(session, facts)
-    _write_documents(session, folder, facts)
-    trailers = {"Backend-Crew-Run": session.id, "Backend-Crew-Decisions": session.journal.verify(session.id)}
-    commit = git.commit(session.clone, f"{title(session)}: specification and report", trailers=trailers)
-    facts["commit"] = commit
-    session.journal.intend(session.id, "publish", commit, {"branch": session.run.branch})
-    git.publish(session.clone, session.repository, session.run.branch)
-    session.journal.settle(session.id, "publish", commit, "done", {"branch": session.run.branch})
+    facts["commit"] = _publish(session, folder, facts)
+    (session.folder / "summary.json").write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     return "Summary", facts
 
 
-def title(session: Session) -> str:
-    """The feature's first line, short."""
-    return session.run.feature.strip().splitlines()[0][:60]
+def _publish(session: Session, folder: str, facts: Payload) -> str:
+    """Commit the documents and publish the branch; what a killed attempt committed is published, not made anew."""
+    branch = session.run.branch
+    begun = session.journal.intent(session.id, "publish", branch)
+    if begun:
+        git.reset(session.clone, begun[1]["commit"])
+    else:
+        _write_documents(session, folder, facts)
+        trailers = {"Backend-Crew-Run": session.id, "Backend-Crew-Decisions": session.journal.verify(session.id)}
+        title = f"{session.run.title}: specification and report"
+        commit = git.commit(session.clone, title, trailers=trailers)
+        session.journal.intend(session.id, "publish", branch, {"commit": commit})
+    commit = git.head(session.clone)
+    git.publish(session.clone, session.repository, branch)
+    session.journal.settle(session.id, "publish", branch, "done", {"commit": commit})
+    return commit
 
 
 def _final_verdict(session: Session) -> Payload:
@@ -54,7 +62,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
     totals = session.journal.totals(session.id)
     return {
         "run": session.id,
-        "title": title(session),
+        "title": session.run.title,
         "branch": session.run.branch,
         "status": (Status.UNVERIFIED if why else Status.FINISHED).value,
         "why": why,
@@ -68,6 +76,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
             **applied,
         },
         "altered": packets.all_altered(session),
+        "security": _security(session),
         "decisions": [one.model_dump(mode="json") for one in design.decisions] if design else [],
         "tests": {
             name: final.get(name)
@@ -88,6 +97,15 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         ],
         "usage": {**vars(totals), "cost_words": budget.cost_words(totals)},
     }
+
+
+def _security(session: Session) -> list[Payload]:
+    """What security reviews found; only a person can dismiss it, so all of it is reported."""
+    found = []
+    for task in session.spec.tasks:
+        review = session.typed(task.name, SecurityReview) if task.artifact == "SecurityReview" else None
+        found += [one.model_dump(mode="json") for one in review.findings] if review else []
+    return found
 
 
 def _unverified(
@@ -143,7 +161,7 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
     design, requirements = session.only(Design), session.only(Requirements)
     analysis, questions = session.only(Analysis), session.only(Questions)
     answers = session.payload(session.spec.at_gate("answers").name)
-    spec = f"# {title(session)}\n\n{session.run.feature.strip()}\n"
+    spec = f"# {session.run.title}\n\n{session.run.feature.strip()}\n"
     spec += f"\n## Requirements\n\n{render.requirements(requirements)}" if requirements else ""
     spec += f"\n## Clarifications\n\n{render.questions(questions)}\n" if questions else ""
     spec += f"\n{render.output('Answers', answers)}" if answers else ""
@@ -162,7 +180,6 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(session.redact(text), encoding="utf-8")
     (session.folder / "report.md").write_text(session.redact(documents["report.md"]), encoding="utf-8")
-    (session.folder / "summary.json").write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
 
 
 def _migrations(session: Session) -> str:

@@ -45,8 +45,9 @@ class Terminal:
     def _gate(self, journal: Journal, run: str, row: GateRow) -> bool:
         self.show(row)
         edits = "  [e]dit" if row.gate == "design" else ""
+        changes = "" if row.gate == gates.SCOPE.name else "  [c]hanges"
         while True:
-            prompt = f"[a]pprove  [c]hanges{edits}  [r]eject  [s]how again  [q]uit, decide later"
+            prompt = f"[a]pprove{changes}{edits}  [r]eject  [s]how again  [q]uit, decide later"
             word = self._line(f"{prompt}\n> ")
             if word in ("q", "quit"):
                 return False
@@ -56,7 +57,7 @@ class Terminal:
             if word in ("e", "edit") and edits:
                 return self._edit(journal, run, row)
             verdict = _KEYS.get(word) or gates.parse(word)
-            if verdict is None:
+            if verdict is None or (verdict == gates.CHANGES and not changes):
                 self._console.print(Text(f"{safe(word)!r} decides nothing. Type one of the letters or words."))
                 continue
             try:

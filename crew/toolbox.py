@@ -253,6 +253,8 @@ class CrewTool(BaseTool):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     _session: Session = PrivateAttr()
+    max_usage_count: int | None = 1_000_000
+    """Out of reach; a tool that has one makes CrewAI do the calls of a turn one after another, in their order."""
     _work: _Work = PrivateAttr()
     _calls: int = PrivateAttr(default=0)
 
@@ -273,6 +275,7 @@ class CrewTool(BaseTool):
         with session.lock:
             self._calls += 1
             try:
+                _check_going_on(session)
                 session.permissions.check_tool(self.name)
                 assert self.args_schema is not None
                 text = self._work(session, self.args_schema.model_validate(given))
@@ -285,9 +288,15 @@ class CrewTool(BaseTool):
                 session.stop.set(Stop(Status.FAILED, str(error)))
                 raise
             session.note("tool", tool=self.name, **_where(given))
-            # CrewAI ends a task on the fifth identical result; running the tests again is legitimate.
-            mark = f"\n(call {self._calls})" if self.name in ("run_tests", "run_checks") else ""
-            return session.redact(_bounded(text)) + mark
+            # CrewAI ends a task on the fifth identical result, and reading or testing again is legitimate work;
+            # loops are noticed by the model door.
+            return f"{session.redact(_bounded(text))}\n(call {self._calls})"
+
+
+def _check_going_on(session: Session) -> None:
+    """Once the run is to stop, the other calls of the same turn do nothing."""
+    if session.stop:
+        raise ToolRefused("the run is stopping; nothing was done")
 
 
 class Submit(BaseTool):
@@ -317,6 +326,7 @@ class Submit(BaseTool):
         session, task = self._session, self._task
         with session.lock:
             try:
+                _check_going_on(session)
                 session.permissions.check_tool("submit")
                 if session.permissions.task != task or session.payload(task.name) is not None:
                     raise ToolRefused(f"task {task.name!r} is not open for a hand-in")
@@ -348,9 +358,7 @@ def record(session: Session, task: TaskSpec, value: Artifact, facts: dict[str, A
     if task.layer or task.artifact == "TestReport":
         title = (task.layer or "tests").replace("_", " ")
         trailers = {"Backend-Crew-Run": session.id, "Backend-Crew-Task": task.name}
-        commit = git.commit(
-            session.clone, f"{session.run.feature.strip().splitlines()[0][:60]}: {title}", trailers=trailers
-        )
+        commit = git.commit(session.clone, f"{session.run.title}: {title}", trailers=trailers)
     session.journal.record(session.id, task.name, type(value).__name__, {**payload, "facts": facts}, commit)
     session.note("recorded", task=task.name, artifact=type(value).__name__)
 

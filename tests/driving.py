@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import quiet  # noqa: F401  # first: it quiets the import of crewai
 import scenario
 
 from backend_crew.crew.approvers import Verdict

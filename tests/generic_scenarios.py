@@ -1,4 +1,4 @@
-"""Small real repositories that are not Python with Alembic and pytest, and scripted models that extend them."""
+"""A small Django repository and a scripted model that extends it; parts of a script that other stacks share."""
 
 import copy
 from typing import Any
@@ -124,7 +124,7 @@ class ArchiveTest(TestCase):
         self.assertEqual(self.client.post(f"/notes/{note.pk}/archive/").status_code, 204)
         self.assertEqual(self.client.get("/notes/").json(), {"notes": []})
 
-    def test_an_unknown_note_is_not_found(self) -> None:
+    def test_an_unknown_note_is_notfound(self) -> None:
         self.assertEqual(self.client.post("/notes/99/archive/").status_code, 404)
 """
 ARCHIVE_VIEW = """\
@@ -166,7 +166,7 @@ REQUIREMENTS: dict[str, Any] = {
 }
 
 
-def _found(**lines: tuple[str, int, str]) -> dict[str, Any]:
+def found(**lines: tuple[str, int, str]) -> dict[str, Any]:
     """An analysis with one finding a topic: path, line and a quote."""
     findings = [
         {"topic": topic, "statement": f"See {path}", "evidence": [{"path": path, "line": line, "quote": quote}]}
@@ -175,17 +175,17 @@ def _found(**lines: tuple[str, int, str]) -> dict[str, Any]:
     return {"has_backend": True, "overview": "A small notes service.", "findings": findings, "relevant_files": []}
 
 
-def _planned(path: str, action: str, layer: str) -> dict[str, str]:
+def planned(path: str, action: str, layer: str) -> dict[str, str]:
     return {"path": path, "action": action, "layer": layer, "purpose": "archiving"}
 
 
-def _design(*files: dict[str, str]) -> dict[str, Any]:
+def design(*files: dict[str, str]) -> dict[str, Any]:
     design = copy.deepcopy(scenario.DESIGN)
     contract = {"kind": "openapi", "document": CONTRACT, "authentication": "none, as before", "error_format": "status"}
     return {**design, "api": contract, "files": list(files)}
 
 
-def _altered(path: str, name: str) -> dict[str, str]:
+def altered(path: str, name: str) -> dict[str, str]:
     return {"path": path, "name": name, "reason": "Archived notes are not listed (AC1)."}
 
 
@@ -201,7 +201,7 @@ def django() -> dict[str, list[Step]]:
     return {
         "analyse": [
             submit(
-                **_found(
+                **found(
                     stack=("requirements.txt", 1, "Django>=5.2,<5.3"),
                     architecture=("notes/views.py", 6, "def listed(request: HttpRequest)"),
                     database=("site_notes/settings.py", 11, "django.db.backends.sqlite3"),
@@ -215,12 +215,12 @@ def django() -> dict[str, list[Step]]:
         "specify": [submit(**REQUIREMENTS)],
         "design": [
             submit(
-                **_design(
-                    _planned("notes/models.py", "modify", "data_access"),
-                    _planned("notes/migrations/*_note_archived.py", "create", "data_access"),
-                    _planned("notes/views.py", "modify", "presentation"),
-                    _planned("site_notes/urls.py", "modify", "presentation"),
-                    _planned("notes/test_archive.py", "create", "tests"),
+                **design(
+                    planned("notes/models.py", "modify", "data_access"),
+                    planned("notes/migrations/*_note_archived.py", "create", "data_access"),
+                    planned("notes/views.py", "modify", "presentation"),
+                    planned("site_notes/urls.py", "modify", "presentation"),
+                    planned("notes/test_archive.py", "create", "tests"),
                 )
             )
         ],
@@ -241,292 +241,25 @@ def django() -> dict[str, list[Step]]:
             ),
             submit(
                 summary="The view, its route, and the filter.",
-                altered=[_altered("notes/views.py", "listed"), _altered("site_notes/urls.py", "urlpatterns")],
+                altered=[altered("notes/views.py", "listed"), altered("site_notes/urls.py", "urlpatterns")],
             ),
         ],
         "review_security": [submit(overview="Nothing to report.")],
-        "review_migrations": [submit(**_review("python manage.py migrate notes 0001"))],
+        "review_migrations": [submit(**review("python manage.py migrate notes 0001"))],
         "test": [
             use(call("write_file", path="notes/test_archive.py", text=DJANGO_NEW_TESTS.replace("404", "405"))),
-            submit(**_report(*(f"notes/test_archive.py {name}" for name in ids))),
+            submit(**report(*(f"notes/test_archive.py {name}" for name in ids))),
             use(call("write_file", path="notes/test_archive.py", text=DJANGO_NEW_TESTS)),
             use(call("run_tests", paths=["notes/test_archive.py"])),
-            submit(**_report(*(f"notes/test_archive.py {name}" for name in ids))),
+            submit(**report(*(f"notes/test_archive.py {name}" for name in ids))),
         ],
     }
 
 
-def _review(rollback: str) -> dict[str, Any]:
+def review(rollback: str) -> dict[str, Any]:
     return {**scenario.REVIEW, "rollback": rollback, "reason": "A column with a default; it was not rehearsed."}
 
 
-def _report(*tests: str) -> dict[str, Any]:
+def report(*tests: str) -> dict[str, Any]:
     shown = [{"criterion": f"AC{number}", "tests": [test]} for number, test in enumerate(tests, start=1)]
     return {"overview": "Two tests.", "shown": shown}
-
-
-PACKAGE = """\
-{
-  "name": "notes",
-  "version": "1.0.0",
-  "main": "src/server.js",
-  "scripts": {
-    "start": "node src/server.js",
-    "test": "node --test",
-    "migrate": "node scripts/migrate.js",
-    "check": "node --check src/server.js"
-  },
-  "dependencies": {
-    "better-sqlite3": "^11.0.0",
-    "express": "^4.21.0"
-  }
-}
-"""
-SERVER = """\
-const express = require('express')
-const { handlers } = require('./handlers')
-const { SqliteStore } = require('./sqlite-store')
-
-const app = express()
-const notes = handlers(new SqliteStore(process.env.NOTES_DATABASE || 'notes.sqlite3'))
-app.get('/notes', notes.list)
-app.listen(3000)
-"""
-HANDLERS = """\
-function handlers (store) {
-  return {
-    list (request, response) {
-      response.json({ notes: store.all() })
-    }
-  }
-}
-
-module.exports = { handlers }
-"""
-STORE = """\
-const Database = require('better-sqlite3')
-
-class SqliteStore {
-  constructor (path) {
-    this.database = new Database(path)
-  }
-
-  all () {
-    return this.database.prepare('SELECT id, text FROM notes ORDER BY id').all()
-  }
-}
-
-module.exports = { SqliteStore }
-"""
-NODE_TESTS = """\
-const test = require('node:test')
-const assert = require('node:assert')
-const { handlers } = require('../src/handlers')
-
-test('notes are listed', () => {
-  let sent
-  handlers({ all: () => [{ id: 1, text: 'milk' }] }).list({}, { json: (body) => { sent = body } })
-  assert.deepStrictEqual(sent, { notes: [{ id: 1, text: 'milk' }] })
-})
-"""
-MIGRATE = """\
-const fs = require('node:fs')
-const Database = require('better-sqlite3')
-
-const database = new Database(process.env.NOTES_DATABASE || 'notes.sqlite3')
-const done = database.pragma('user_version', { simple: true })
-for (const name of fs.readdirSync('migrations').sort().slice(done)) {
-  database.exec(fs.readFileSync(`migrations/${name}`, 'utf8'))
-  database.pragma(`user_version = ${parseInt(name)}`)
-}
-"""
-FIRST_SQL = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);\n"
-SECOND_SQL = """\
-ALTER TABLE notes ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX notes_listed ON notes (archived, id);
-"""
-SQL_MIGRATION = "migrations/002_archived.sql"
-EXPRESS = {
-    "package.json": PACKAGE,
-    "src/server.js": SERVER,
-    "src/handlers.js": HANDLERS,
-    "src/sqlite-store.js": STORE,
-    "test/handlers.test.js": NODE_TESTS,
-    "scripts/migrate.js": MIGRATE,
-    "migrations/001_notes.sql": FIRST_SQL,
-    ".gitignore": "node_modules/\n*.sqlite3\n",
-}
-ARCHIVE_HANDLER = """\
-    },
-
-    archive (request, response) {
-      response.status(store.archive(Number(request.params.id)) ? 204 : 404).end()
-    }
-  }
-"""
-ARCHIVE_STORE = """\
-  archive (id) {
-    return this.database.prepare('UPDATE notes SET archived = 1 WHERE id = ?').run(id).changes > 0
-  }
-}
-"""
-NODE_NEW_TESTS = """\
-const test = require('node:test')
-const assert = require('node:assert')
-const { handlers } = require('../src/handlers')
-
-function answer (found) {
-  let status
-  const response = { status (code) { status = code; return this }, end () {} }
-  handlers({ archive: () => found }).archive({ params: { id: '7' } }, response)
-  return status
-}
-
-test('archiving a note is answered with 204', () => assert.strictEqual(answer(true), 204))
-test('an unknown note is not found', () => assert.strictEqual(answer(false), 404))
-"""
-NODE_IDS = ("archiving a note is answered with 204", "an unknown note is not found")
-
-
-def express() -> dict[str, list[Step]]:
-    """What a good model does in the Express repository; the index and the column are one SQL file."""
-    handler = HANDLERS.replace("    }\n  }\n", ARCHIVE_HANDLER)
-    store = STORE.replace("FROM notes ORDER", "FROM notes WHERE archived = 0 ORDER").replace(
-        "  }\n}\n", f"  }}\n\n{ARCHIVE_STORE}"
-    )
-    return {
-        "analyse": [
-            submit(
-                **_found(
-                    stack=("package.json", 13, '"express": "^4.21.0"'),
-                    architecture=("src/handlers.js", 1, "function handlers (store) {"),
-                    database=("migrations/001_notes.sql", 1, "CREATE TABLE notes"),
-                    api=("src/server.js", 7, "app.get('/notes', notes.list)"),
-                    conventions=("src/sqlite-store.js", 3, "class SqliteStore {"),
-                    tests=("test/handlers.test.js", 1, "require('node:test')"),
-                )
-            )
-        ],
-        "ask": [submit(**scenario.QUESTIONS)],
-        "specify": [submit(**REQUIREMENTS)],
-        "design": [
-            submit(
-                **_design(
-                    _planned("src/sqlite-store.js", "modify", "data_access"),
-                    _planned(SQL_MIGRATION, "create", "data_access"),
-                    _planned("src/handlers.js", "modify", "business_logic"),
-                    _planned("src/server.js", "modify", "presentation"),
-                    _planned("test/archive.test.js", "create", "tests"),
-                )
-            )
-        ],
-        "implement_data_access": [
-            use(call("read_file", path="src/sqlite-store.js")),
-            use(
-                call("write_file", path="src/sqlite-store.js", text=store),
-                call("write_file", path=SQL_MIGRATION, text=SECOND_SQL),
-            ),
-            submit(
-                summary="The column, its index and the query.",
-                altered=[_altered("src/sqlite-store.js", "src/sqlite-store.js")],
-            ),
-        ],
-        "implement_business_logic": [
-            use(call("read_file", path="src/handlers.js")),
-            # a broken file first: the layer's check has to say so
-            use(call("write_file", path="src/handlers.js", text=handler.replace("    },\n", "    \n", 1))),
-            submit(summary="archive()", altered=[_altered("src/handlers.js", "src/handlers.js")]),
-            use(call("write_file", path="src/handlers.js", text=handler)),
-            submit(summary="archive()", altered=[_altered("src/handlers.js", "src/handlers.js")]),
-        ],
-        "implement_presentation": [
-            use(call("read_file", path="src/server.js")),
-            use(
-                call(
-                    "edit_file",
-                    path="src/server.js",
-                    old="app.listen",
-                    new="app.post('/notes/:id/archive/', notes.archive)\napp.listen",
-                )
-            ),
-            submit(summary="The route.", altered=[_altered("src/server.js", "src/server.js")]),
-        ],
-        "review_security": [submit(overview="Nothing to report.")],
-        "review_migrations": [submit(**_review("Drop the index, then the column."))],
-        "test": [
-            use(call("write_file", path="test/archive.test.js", text=NODE_NEW_TESTS)),
-            use(call("run_tests")),
-            submit(**_report(*NODE_IDS)),
-        ],
-    }
-
-
-SCHEMA = """\
-datasource db {
-  provider = "sqlite"
-  url      = env("DATABASE_URL")
-}
-
-generator client {
-  provider = "prisma-client-js"
-}
-
-model Note {
-  id   Int    @id @default(autoincrement())
-  text String
-}
-"""
-PRISMA_MIGRATION = "prisma/migrations/20260102000000_archived/migration.sql"
-PRISMA = {
-    "package.json": PACKAGE.replace('"better-sqlite3": "^11.0.0"', '"@prisma/client": "^6.0.0"').replace(
-        '    "migrate": "node scripts/migrate.js",\n', ""
-    ),
-    "prisma/schema.prisma": SCHEMA,
-    "prisma/migrations/20260101000000_notes/migration.sql": FIRST_SQL,
-    "src/server.js": "const express = require('express')\nexpress().listen(3000)\n",
-    "src/handlers.js": HANDLERS,
-    "test/handlers.test.js": NODE_TESTS,
-    ".gitignore": "node_modules/\n",
-}
-
-
-def prisma() -> dict[str, list[Step]]:
-    """What a good model does in the Prisma repository: schema, SQL migration and a test of what it can reach."""
-    steps = express()
-    schema = SCHEMA.replace("text String\n", "text String\n  archived Boolean @default(false)\n")
-    return {
-        **steps,
-        "analyse": [
-            submit(
-                **_found(
-                    stack=("package.json", 12, '"express": "^4.21.0"'),
-                    architecture=("src/handlers.js", 1, "function handlers (store) {"),
-                    database=("prisma/schema.prisma", 2, 'provider = "sqlite"'),
-                    api=("src/server.js", 2, "express().listen(3000)"),
-                    conventions=("prisma/schema.prisma", 10, "model Note {"),
-                    tests=("test/handlers.test.js", 1, "require('node:test')"),
-                )
-            )
-        ],
-        "design": [
-            submit(
-                **_design(
-                    _planned("prisma/schema.prisma", "modify", "data_access"),
-                    _planned(PRISMA_MIGRATION, "create", "data_access"),
-                    _planned("src/handlers.js", "modify", "business_logic"),
-                    _planned("test/archive.test.js", "create", "tests"),
-                )
-            )
-        ],
-        "implement_data_access": [
-            use(call("read_file", path="prisma/schema.prisma")),
-            use(
-                call("write_file", path="prisma/schema.prisma", text=schema),
-                call("write_file", path=PRISMA_MIGRATION, text=SECOND_SQL),
-            ),
-            submit(
-                summary="The field and its migration.",
-                altered=[_altered("prisma/schema.prisma", "prisma/schema.prisma")],
-            ),
-        ],
-    }

@@ -45,6 +45,8 @@ def open_gate(
     return journal.open_gate(run, gate, packet.as_json(), packet.digest)
 
 
-def ruling(row: GateRow, verdict: str = "approve", *, run: str = "r-1", **more: str) -> Decision:
+def ruling(
+    row: GateRow, verdict: str = "approve", *, run: str = "r-1", reason: str = "", to_stage: str = ""
+) -> Decision:
     """A decision about what a gate shows now."""
-    return Decision(run, row.gate, row.round, row.digest, verdict, actor="ann", channel="test", **more)
+    return Decision(run, row.gate, row.round, row.digest, verdict, reason, to_stage, actor="ann", channel="test")

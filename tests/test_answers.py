@@ -77,7 +77,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 
 def test_yes_in_a_file_is_asked_for_in_quotes_rather_than_guessed() -> None:
-    with pytest.raises(DecisionRefused, match="Q1: .* in quotes"):
+    with pytest.raises(DecisionRefused, match=r"Q1: .* in quotes"):
         answers.read(ASKED, roles.read_mapping("Q1: yes\nQ2: 1\n", "answers.yaml"))
     read = answers.read(ASKED, roles.read_mapping("Q1: 'yes'\nQ2: 1\n", "answers.yaml"))
     assert read.answers.items[0].answer == "Yes"

@@ -38,7 +38,9 @@ def rounds(stand: driving.Stand, task: str) -> list[int]:
 
 def added(packet: Packet) -> list[str]:
     """The added lines of the difference that a gate shows."""
-    return [line for line in packet.text.split("```diff")[1].split("```")[0].splitlines() if line.startswith("+")]
+    found = re.search(r"(`{3,})diff\n(.*?)\1", packet.text, re.DOTALL)
+    assert found, packet.text
+    return [line for line in found[2].splitlines() if line.startswith("+")]
 
 
 def rows(database: Path) -> list[tuple[Any, ...]]:
@@ -383,7 +385,7 @@ def test_a_product_that_nobody_repairs_ends_unverified_and_says_so(stand: drivin
     stand.script.steps = broken()
     stand.script.steps["repair"] = [submit(summary="It is fine.")]
     result = stand.kickoff()
-    assert isinstance(result, Unverified)
+    assert isinstance(result, Unverified), result.reason
     assert result.exit_code == 6
     assert result.summary["tests"]["counts"]["failed"] == 1
     assert [one["shown"] for one in result.summary["criteria"]] == [False, False]
@@ -397,7 +399,8 @@ def test_without_a_named_database_the_approval_is_recorded_and_nothing_is_applie
     assert isinstance(result, Finished), result.reason
     assert result.summary["migrations"]["status"] == "approved, not applied"
     assert "--database-url-env" in result.summary["migrations"]["reason"]
-    assert result.summary["migrations"]["rehearsal"] == "passed"
+    # this env.py reads its URL from a variable that nobody named, so there was nothing to rehearse with either
+    assert result.summary["migrations"]["rehearsal"] == "not rehearsed"
     assert stand.revision == "0001"
     assert "nothing is applied by this run" in stand.person.packets("migrations")[0].text
 
@@ -446,13 +449,16 @@ def test_a_cap_pauses_the_run_and_only_a_larger_one_lets_it_go_on(stand: driving
 
 def test_bytes_that_differ_from_the_approved_ones_are_not_applied(stand: driving.Stand) -> None:
     def decide(packet: Packet) -> Any:
-        if packet.gate == "migrations":
+        if packet.gate == "migrations" and len(stand.person.packets("migrations")) == 1:
             _slip_in(stand)
         return scenario.approve_all(packet)
 
     stand.person.default = decide
     result = stand.kickoff()
     assert isinstance(result, Unverified), result.reason
+    # the first approval was void before it was used, and the second one was of bytes that are not there any more
+    first, second = stand.person.packets("migrations")
+    assert first.bound["commit"] != second.bound["commit"]
     assert result.summary["migrations"]["status"] == "refused"
     assert "changed after they were approved" in result.summary["migrations"]["reason"]
     assert stand.revision == "0001"

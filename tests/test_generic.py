@@ -1,5 +1,6 @@
 """Repositories that are not Alembic with pytest, through all stages: what a person and an agent see must be true."""
 
+import dataclasses
 import os
 import pty
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import generic_scenarios as generic
+import node_scenarios as node
 import pytest
 import scenario
 from driving import Stand
@@ -106,15 +108,15 @@ def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_express_repository_reaches_a_truthful_summary(tmp_path: Path) -> None:
-    stand = prepared(tmp_path, generic.EXPRESS, generic.express())
+    stand = prepared(tmp_path, node.EXPRESS, node.express())
     check = ("node", "--check", "src/server.js")
     result = stand.kickoff(database_env=None, python=None, test_command=("node", "--test"), check_command=check)
 
     (gate,) = stand.person.packets("migrations")
-    assert generic.SECOND_SQL.rstrip() in gate.text and "**Not rehearsed**" in gate.text
+    assert node.SECOND_SQL.rstrip() in gate.text and "**Not rehearsed**" in gate.text
     assert "By hand: `npm run migrate`" in gate.text and "nothing is applied by this run" in gate.text
     text = report(stand)
-    assert f"{generic.SQL_MIGRATION}: not rehearsed; approved, not applied" in text
+    assert f"{node.SQL_MIGRATION}: not rehearsed; approved, not applied" in text
     assert "by hand: `npm run migrate`" in text
     altered = [one["name"] for one in stand.payload("summarise")["altered"]]
     assert altered == ["src/handlers.js", "src/server.js", "src/sqlite-store.js"], "one entry a file, and no more"
@@ -122,7 +124,7 @@ def test_an_express_repository_reaches_a_truthful_summary(tmp_path: Path) -> Non
     if NODE:
         assert isinstance(result, Finished), result.reason
         assert "0 error, 0 failed, 3 passed, 0 skipped" in text, "node's report is read, so tests are counted"
-        assert f"  - {generic.NODE_IDS[0]}: passed" in text and "- shown **AC1**" in text
+        assert f"  - {node.NODE_IDS[0]}: passed" in text and "- shown **AC1**" in text
         assert "SyntaxError" in results(stand.script, "implement_business_logic")
     else:
         assert isinstance(result, Unverified)
@@ -140,7 +142,7 @@ def test_an_express_repository_reaches_a_truthful_summary(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_prisma_repository_is_read_and_said_to_be_not_runnable(tmp_path: Path) -> None:
     """Nobody confirmed a test command either: the run goes on without tests and says so."""
-    stand = prepared(tmp_path, generic.PRISMA, generic.prisma())
+    stand = prepared(tmp_path, node.PRISMA, node.prisma())
     result = stand.kickoff(database_env=None, python=None)
     assert isinstance(result, Unverified)
     why = 'no test command was confirmed; name it with --test-command, for example --test-command "node --test"'
@@ -149,17 +151,15 @@ def test_a_prisma_repository_is_read_and_said_to_be_not_runnable(tmp_path: Path)
     assert f"Tests: none will be run; {why}" in design.text
     for shown in (design.text, gate.text):
         assert "an engine that it downloads from its own host" in shown and "cannot be run" in shown
-    assert generic.SECOND_SQL.rstrip() in gate.text and "By hand: `npx prisma migrate deploy`" in gate.text
+    assert node.SECOND_SQL.rstrip() in gate.text and "By hand: `npx prisma migrate deploy`" in gate.text
     text = report(stand)
-    assert f"{generic.PRISMA_MIGRATION}: not rehearsed; approved, not applied" in text
+    assert f"{node.PRISMA_MIGRATION}: not rehearsed; approved, not applied" in text
     assert f"- not run: {why}" in text and "counts unknown" not in text
     assert "run the tests yourself before you merge" in text and "NOT SHOWN **AC1**" in text
     assert stand.events("tests") == [], "a command that nobody confirmed is not run"
 
 
-@pytest.mark.parametrize(
-    "files", [generic.DJANGO, generic.EXPRESS, generic.PRISMA], ids=["django", "express", "prisma"]
-)
+@pytest.mark.parametrize("files", [generic.DJANGO, node.EXPRESS, node.PRISMA], ids=["django", "express", "prisma"])
 def test_a_backend_is_found_by_what_is_declared(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -192,11 +192,11 @@ def test_django_files_are_known_in_every_application_of_its_folder(tmp_path: Pat
 
 
 def test_plain_sql_files_are_known_up_and_down_and_by_the_repository_s_own_command(tmp_path: Path) -> None:
-    found = tool(tmp_path, "sql", generic.EXPRESS)
+    found = tool(tmp_path, "sql", node.EXPRESS)
     changed = ["migrations/002_b.sql", "migrations/002_b.down.sql", "migrations/readme.md", "db/schema.sql"]
     assert migrations.new_files(found, changed) == tuple(changed[:2])
     assert found.apply_command == ("npm", "run", "migrate")
-    bare = {**generic.EXPRESS, "package.json": '{"dependencies": {"express": "4"}}'}
+    bare = {**node.EXPRESS, "package.json": '{"dependencies": {"express": "4"}}'}
     assert tool(tmp_path / "bare", "sql", bare).apply_command == ()
 
 
@@ -271,7 +271,7 @@ def test_the_person_s_own_check_counts_where_it_held_before(session: Session) ->
 
 
 def test_a_check_that_cannot_be_run_is_said_and_refuses_nothing(session: Session) -> None:
-    session.run.options["check_command"] = ["no-such-linter", "."]
+    session.run = dataclasses.replace(session.run, options={"check_command": ["no-such-linter", "."]})
     done = verdict.run_check(session)
     assert done is not None and done["status"] == "not run" and "no-such-linter" in done["reason"]
     assert verdict.check_problem(session) is None
@@ -282,7 +282,7 @@ def test_a_check_that_cannot_be_run_is_said_and_refuses_nothing(session: Session
 
 def test_node_runs_where_the_repository_is_also_python(tmp_path: Path) -> None:
     """Node reserves far more addresses than Python is allowed."""
-    repo = scenario.make_repository(tmp_path / "notes", generic.EXPRESS)
+    repo = scenario.make_repository(tmp_path / "notes", node.EXPRESS)
     found = runtime.find_runtime(repo, python=Path(scenario.PYTHON), node=runtime.find_node(repo, os.defpath))
     sandbox = find_sandbox()
     assert found.kind == "python" and not isinstance(sandbox, NoSandbox)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from records import make_journal, make_run, open_gate, ruling
@@ -384,101 +383,6 @@ def test_each_lease_has_an_epoch_of_its_own(journal: Journal) -> None:
     for expected in (1, 2, 3):
         with journal.lease("r-1"):
             assert journal.run("r-1").epoch == expected
-
-
-# -- when the disk or the database says no -------------------------------------------------------------------------
-
-
-def test_a_locked_journal_is_said_to_be_locked(journal: Journal, home: Path) -> None:
-    journal.close()  # the next connection takes up the short patience below
-
-    @sa.event.listens_for(journal._engine, "connect")
-    def impatient(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA busy_timeout=50")
-
-    with behind(home) as database:
-        database.execute("BEGIN IMMEDIATE")
-        with pytest.raises(JournalError, match="cannot be written: database is locked"):
-            journal.record("r-1", "design", "Note", {}, None)
-        database.execute("ROLLBACK")
-    assert journal.record("r-1", "design", "Note", {}, None).round == 1
-
-
-def full(journal: Journal) -> None:
-    """Let the database not grow by another page, as on a full disk."""
-    journal.close()
-
-    @sa.event.listens_for(journal._engine, "connect")
-    def small(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA max_page_count=1")  # SQLite raises it to the pages that are there already
-
-
-def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_written(decided: Journal, home: Path) -> None:
-    decided.record("r-1", "design", "Note", {"n": 1}, None)
-    row = open_gate(decided, "migrations", "the last one")
-    full(decided)
-    big = {"text": "x" * 200_000}
-    for write in (
-        lambda: decided.record("r-1", "design", "Note", big, None),
-        lambda: decided.event("r-1", "tool", **big),
-        lambda: decided.decide(replace(ruling(row), payload=big)),
-        lambda: open_gate(decided, "design", big["text"]),
-    ):
-        with pytest.raises(JournalError, match="cannot be written: database or disk is full"):
-            write()
-    # each of these began with an update that would have taken the old row out of force
-    current, gate = decided.output("r-1", "design"), decided.gate("r-1", "migrations")
-    assert current is not None
-    assert current.payload == {"n": 1}
-    assert gate is not None
-    assert gate.open
-    assert decided.events("r-1") == ()
-    assert not (home / "runs" / "r-1" / "events.jsonl").exists()
-    assert len(decided.decisions("r-1")) == 3
-    decided.verify("r-1")
-
-
-def test_a_full_disk_below_the_event_log_is_a_clear_error(journal: Journal) -> None:
-    (journal.folder("r-1") / "events.jsonl").symlink_to("/dev/full")
-    with pytest.raises(JournalError, match=r"events\.jsonl cannot be written: No space left on device"):
-        journal.event("r-1", "tool", tool="search")
-    assert len(journal.events("r-1")) == 1  # the database has it; the log beside it is only a copy
-
-
-def test_a_home_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"cannot be opened: .*"):
-        Journal(tmp_path / "file")
-    with pytest.raises(JournalError, match="cannot be opened"):
-        Journal(tmp_path / "file" / "below")
-
-
-def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "journal.db").write_text("this is no database at all" * 100)
-    with pytest.raises(JournalError, match="cannot be opened: file is not a database"):
-        Journal(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("postgresql://u:sesame@localhost/x", r"needs a driver: pip install psycopg2?$"),
-        ("nosuch://localhost/x", "cannot be opened: .*nosuch"),
-        ("sqlite://localhost:port/x", "cannot be opened: "),
-        ("this is no url", "cannot be opened: Could not parse"),
-    ],
-)
-def test_a_journal_url_that_cannot_be_used_is_a_clear_error(tmp_path: Path, url: str, says: str) -> None:
-    with pytest.raises(JournalError, match=says) as caught:
-        Journal(tmp_path, url)
-    assert "sesame" not in str(caught.value)
-
-
-def test_half_a_character_is_kept_or_refused_but_never_a_traceback(journal: Journal) -> None:
-    journal.event("r-1", "tool", text="a\ud800b")
-    assert journal.events("r-1")[0]["text"] == "a\ud800b"
-    with pytest.raises(JournalError, match="cannot be written"):
-        journal.set_status("r-1", Status.FAILED, "a\ud800b")
 
 
 @given(st.dictionaries(st.text(), st.text(st.characters()) | st.integers() | st.lists(st.booleans())))

@@ -410,7 +410,7 @@ def test_a_model_that_cannot_be_opened_says_what_to_do(name: str, says: str) -> 
 def test_a_missing_key_is_a_refused_model_and_names_the_variable(name: str) -> None:
     stop = Stand(ProviderModel(name)).stop()
     assert (stop.status, stop.exit_code) == (Status.MODEL, 4)
-    assert f"Set {name.split('/')[0].upper()}_API_KEY" in stop.reason
+    assert f"Set {name.split('/', maxsplit=1)[0].upper()}_API_KEY" in stop.reason
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def make_migration(
         if not done.ok:
             raise ToolRetry(
                 f"the draft fails in `alembic {' '.join(arguments)}`:\n{excerpt(done)}\n"
-                f"Write a corrected {draft.path}. The draft was:\n{text[:_SHOWN]}"
+                f"Write a corrected file yourself, under this name or one of the repository's own style. The draft was:\n{text[:_SHOWN]}"
             )
     return MadeMigration(draft.path, text, operations)
 

@@ -284,7 +284,10 @@ def _dirty(git: Git, root: Path, commit: str) -> tuple[str, ...]:
         (folder / "scan.git/objects/info/alternates").write_text(f"{common / 'objects'}\n")
         for source in (index, *index.parent.glob("sharedindex.*")):
             if data := git.read(source):
-                (folder / "scan.git" / source.name).write_bytes(data)
+                copy = folder / "scan.git" / source.name
+                copy.write_bytes(data)
+                # git compares an entry's second with the index's own: a younger copy would hide a change of equal size
+                os.utime(copy, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
         if not (folder / "scan.git/index").exists():
             ours.run("read-tree", "HEAD", cwd=folder)
         give(folder, git.owner)

@@ -63,7 +63,7 @@ class _Capture:
         return bytes(self._head) + gap + bytes(self._tail)
 
 
-def run(  # noqa: PLR0913  # every argument after argv is keyword-only and each is a safety limit of its own
+def run(
     argv: Sequence[str],
     *,
     cwd: Path,
