@@ -71,7 +71,9 @@ class Analysis(Artifact):
 class Question(Artifact):
     """One question to the person, answerable by choosing an option or in own words."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[QF][1-9]\d?$")] = Field(description="Q1, Q2, …")
+    id: Annotated[str, StringConstraints(pattern=r"^[QF][1-9]\d?$")] = Field(
+        description="Q1, Q2, … (F1, F2, F3 for follow-up questions in the requirements)"
+    )
     area: Area
     question: Short
     why: Short

@@ -24,7 +24,7 @@ from backend_crew.crew.evidence import locate
 from backend_crew.crew.permissions import approved_design, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import check_problem, run_tests, summarised
+from backend_crew.crew.verdict import check_problem, clipped, run_tests, summarised
 from backend_crew.tools import definitions, git, openapi, syntax
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
@@ -348,7 +348,8 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
     if red and session.attempts < RED_REPORTS:
         raise ToolRetry(
             "these tests fail; correct a test that is wrong. If the product is wrong, submit again as it is, "
-            "and the implementer repairs it:\n" + "\n".join(f"- {case.id}: {case.message[:600]}" for case in red[:8])
+            "and the implementer repairs it:\n"
+            + "\n".join(f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8])
         )
     return value, facts
 
@@ -372,12 +373,13 @@ def _left_unchanged_tests(session: Session) -> list[str]:
 
 def _refuse_red_repair(session: Session) -> None:
     """A repair counts once the tests are green, or once its rounds are used up."""
-    if session.attempts >= REPAIR_ROUNDS:
+    # the last round is taken as it is, before the model door would see a loop in the same hand-in again
+    if session.attempts + 1 >= REPAIR_ROUNDS:
         return
     run = run_tests(session)
     red = [case for case in run.cases if case.outcome in ("failed", "error")]
     if run.status == "failed":
-        lines = [f"- {case.id}: {case.message[:600]}" for case in red[:8]] or [
+        lines = [f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8]] or [
             f"- {run.reason}\n{run.output_tail[-1500:]}"
         ]
         raise ToolRetry(f"still red, round {session.attempts + 1} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))

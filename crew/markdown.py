@@ -15,6 +15,11 @@ _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 _FENCE = re.compile(r"(?m)^\s*`{3,}(yaml|sql|diff|mermaid)?\s*$")
 
 
+_FENCE_LINE = re.compile(r"^\s*(`{3,})(.*)$")
+_CODE_SPAN = re.compile(r"(`+[^`]+`+)")
+_MEANT = re.compile(r"([_<~\[]|(?<!\*)\*(?!\*))")
+
+
 def safe(text: str) -> str:
     """Text that cannot move the cursor, recolour the screen or hide a part of itself."""
     return _ESCAPES.sub("\N{REPLACEMENT CHARACTER}", text)
@@ -41,10 +46,29 @@ class _Markdown(Markdown):
         self.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(text)
 
 
+def literal(text: str) -> str:
+    """Markdown in which `_`, `<`, `~`, `[` and a single `*` of people's and agents' prose mean themselves."""
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        mark = _FENCE_LINE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence) and not mark[2].strip():
+            fence = ""
+        elif not fence:
+            parts = _CODE_SPAN.split(line)
+            lines.append(
+                "".join(_MEANT.sub(r"\\\1", part) if not index % 2 else part for index, part in enumerate(parts))
+            )
+            continue
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def shown(text: str, width: int) -> Markdown | Text:
     """The text as Markdown; exactly as it is where Markdown would leave any of its letters out."""
     text = safe(text)
-    rendered = _Markdown(text)
+    rendered = _Markdown(literal(text))
     paper = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
     with paper.capture() as capture:
         paper.print(rendered)

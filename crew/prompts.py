@@ -1,6 +1,6 @@
 """What an agent is told besides its task's YAML: bounded facts and artifacts, never another agent's prose."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from backend_crew.crew import gates, render
 from backend_crew.crew.artifacts import Design
@@ -32,6 +32,7 @@ def context(session: Session, task: TaskSpec) -> str:
         if output and output.artifact != "Skipped":
             parts.append(_part(f"{output.artifact} (task {name})", _artifact(task, output)))
     if task.layer:
+        parts += [_part(title, text) for title, text in _earlier_layers(session, task)]
         parts.append(_part("Your files", _files(session, task)))
     if task.artifact in ("MigrationReview", "SecurityReview", "TestReport") or task.layer == "repair":
         parts.append(_part("The change so far", _change(session)))
@@ -41,6 +42,18 @@ def context(session: Session, task: TaskSpec) -> str:
         parts.append(_part("What fails", failures(session)))
     parts += _requests(session, task)
     return _bounded("\n\n".join(parts), TOTAL_LIMIT)
+
+
+def _earlier_layers(session: Session, task: TaskSpec) -> Iterator[tuple[str, str]]:
+    """What the layers before this one did, also where the YAML names only the last and that one had nothing to do."""
+    for other in session.spec.tasks:
+        if other.name == task.name:
+            return
+        output = (
+            session.journal.output(session.id, other.name) if other.layer and other.name not in task.context else None
+        )
+        if output and output.artifact == "ChangeSet":
+            yield f"ChangeSet (task {other.name})", render.output(output.artifact, output.payload)
 
 
 def _artifact(task: TaskSpec, output: Output) -> str:
@@ -83,7 +96,8 @@ def _files(session: Session, task: TaskSpec) -> str:
     design = session.only(Design)
     if design is None:
         return ""
-    mine = [one for one in design.files if task.layer in (one.layer, "repair")]
+    frozen = session.permissions.is_migration if task.layer == "repair" else lambda _: False
+    mine = [one for one in design.files if task.layer in (one.layer, "repair") and not frozen(one.path)]
     lines = [f"- {one.path} ({one.action}): {one.purpose}" for one in mine]
     return "\n".join(lines) or "- none"
 

@@ -21,7 +21,8 @@ def report(facts: Mapping[str, Any]) -> str:
     """What was asked, decided, built, migrated, tested and not."""
     parts = [f"# Report: {facts['title']}\n", f"**{facts['status']}**{': ' + facts['why'] if facts['why'] else ''}\n"]
     parts.append(
-        "## Endpoints\n\n" + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
+        "## Endpoints of the contract (new and changed)\n\n"
+        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
     )
     parts.append(
         "## Files\n\n"
@@ -37,11 +38,18 @@ def report(facts: Mapping[str, Any]) -> str:
     )
     parts.append(
         "## Security findings\n\n"
+        + (
+            "The review was made before the repair below; nobody reviewed the repaired code.\n\n"
+            if facts["repair"]
+            else ""
+        )
         + _lines(
             f"{one['severity']}: {one['problem']} ({one['evidence']['path']}:{one['evidence']['line']}). Fix: {one['fix']}"
             for one in facts["security"]
         )
     )
+    if facts["repair"]:
+        parts.append(f"## Repaired after red tests\n\n{facts['repair']}\n")
     parts.append(
         "## Decisions\n\n"
         + _lines(f"{one['title']}: {one['choice']} ({one['trade_off']})" for one in facts["decisions"])

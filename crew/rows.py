@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ class Run:
     @property
     def title(self) -> str:
         """The feature's first line, short and without Markdown."""
-        return self.feature.strip().splitlines()[0].lstrip("# ").strip()[:60] or "feature"
+        return textwrap.shorten(self.feature.strip().splitlines()[0].lstrip("# "), 60, placeholder="…") or "feature"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def start(
     repository = git.inspect(repo)
     if not assume_backend and not stack.has_backend(stack.detect(repository.root)):
         raise UsageError(f"no backend was found in {repository.root}; name another folder, or pass --assume-backend")
-    name, slug = f"{_slug(feature)[:24].strip('-')}-{secrets.token_hex(2)}", _slug(feature)[:40].strip("-")
+    name = f"{_slug(feature)[:32].strip('-')}-{secrets.token_hex(2)}"
     clone = git.clone(repository, journal.folder(name), include_dirty=options.include_dirty, denied=_denied)
     run = Run(
         id=name,
@@ -54,7 +54,7 @@ def start(
             "sample": git.tree_id(clone, clone.base),
         },
         base=clone.base,
-        branch=f"backend-crew/{name}" if name.startswith(slug) else f"backend-crew/{name}-{slug}",
+        branch=f"backend-crew/{name}",
         inputs=sha256(canonical([feature, brief, spec.digest])),
         status=Status.RUNNING,
         reason="",

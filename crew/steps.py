@@ -75,7 +75,15 @@ def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str
         )
     except ToolError as error:
         return {**_not_rehearsed(str(error)), "status": "failed"}
-    return _plain(result)
+    plain = _plain(result)
+    if plain["data"].startswith("copy") and plain["steps"] and not _rows(plain["steps"][0]):
+        text = "every table of the copy is empty: the rehearsal met no data, so it shows nothing about data"
+        plain["findings"].append({"severity": "warning", "text": text})
+    return plain
+
+
+def _rows(step: Mapping[str, Any]) -> int:
+    return sum(facts["rows"] for facts in step["tables"].values())
 
 
 def _plain(result: rehearsal.Rehearsal) -> Payload:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend_crew.crew import budget, packets, render, reporting
-from backend_crew.crew.artifacts import Analysis, Design, Questions, Requirements, SecurityReview, TestReport
+from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview, TestReport
+from backend_crew.crew.markdown import literal
 from backend_crew.crew.model import Status
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import verified
@@ -77,6 +78,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         },
         "altered": packets.all_altered(session),
         "security": _security(session),
+        "repair": _repair(session),
         "decisions": [one.model_dump(mode="json") for one in design.decisions] if design else [],
         "tests": {
             name: final.get(name)
@@ -97,6 +99,13 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         ],
         "usage": {**vars(totals), "cost_words": budget.cost_words(totals)},
     }
+
+
+def _repair(session: Session) -> str:
+    """What was repaired after the tests were red, in the implementer's words; empty when nothing was."""
+    task = next(task.name for task in session.spec.tasks if task.layer == "repair")
+    change = session.typed(task, ChangeSet)
+    return change.summary if change else ""
 
 
 def _security(session: Session) -> list[Payload]:
@@ -178,7 +187,9 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
     for name, text in documents.items():
         path = session.clone.tree / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(session.redact(text), encoding="utf-8")
+        prose = literal(text) if name.endswith(".md") else text
+        # the branch is for everybody; where this machine keeps the run is not
+        path.write_text(session.redact(prose).replace(str(session.folder), "<run>"), encoding="utf-8")
     (session.folder / "report.md").write_text(session.redact(documents["report.md"]), encoding="utf-8")
 
 

@@ -155,7 +155,9 @@ def _run_checks(session: Session, given: RunChecks) -> str:
     tree, root = session.clone.tree, session.root
     found = syntax.check_files(session.sandbox, tree, root, session.runtime, paths, stop=lambda: bool(session.stop))
     lines = [f"{one.path}:{one.line}: {one.text}" for one in found]
-    lines = lines or [f"no problems in {len(paths)} changed files: {', '.join(paths)}"]
+    lines = lines or [
+        f"no problems (syntax, imports; lint only where the repository's environment has ruff) in {len(paths)} changed files: {', '.join(paths)}"
+    ]
     if (check := verdict.run_check(session)) is not None:
         lines.append(f"`{check['command']}`: {check['status']}, {check['reason']}\n{check['output_tail']}".rstrip())
     return "\n".join(lines)
@@ -170,7 +172,11 @@ def _run_tests(session: Session, given: RunTests) -> str:
         if run.counts_known
         else "counts unknown"
     )
-    red = [f"- {case.id}: {case.message[:800]}" for case in run.cases if case.outcome in ("failed", "error")]
+    red = [
+        f"- {case.id}: {verdict.clipped(case.message, 800)}"
+        for case in run.cases
+        if case.outcome in ("failed", "error")
+    ]
     ids = [case.id for case in run.cases if case.outcome == "passed"]
     parts = [f"{run.status}: {counts}. {run.reason}".strip(), *red[:12]]
     if not run.counts_known or run.status != "passed":

@@ -58,6 +58,13 @@ def check_problem(session: Session) -> str | None:
     return f"`{now['command']}`: {now['reason']}, and it held before the change\n{now['output_tail']}"
 
 
+def clipped(text: str, limit: int) -> str:
+    """A message's beginning and end, where a failure says most; what is left out is marked."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 3]}\n[… {len(text) - limit} characters …]\n{text[-(limit - limit // 3) :]}"
+
+
 def counts(run: testrun.TestRun) -> dict[str, int]:
     """Cases by outcome."""
     result = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)

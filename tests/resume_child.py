@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import driving
 import scenario
 
-from backend_crew.crew import steps
 from backend_crew.crew.embed import BackendCrew
 from backend_crew.crew.gates import Packet
-from backend_crew.tools import git
+from backend_crew.crew.recording import Reply
+from backend_crew.tools import apply, git
 
 
 def hang(ready: Path) -> NoReturn:
@@ -29,7 +29,7 @@ class Logged(scenario.Script):
     place = ("", 0)
     log = ready = Path()
 
-    def ask(self, turn: Any) -> scenario.Reply:
+    def ask(self, turn: Any) -> Reply:
         """The next step, or the end of the road."""
         with self.log.open("a") as log:
             log.write(f"{turn.task} {turn.ordinal}\n")
@@ -65,9 +65,9 @@ def main(home: str, run: str, place: str, log: str, ready: str) -> None:
             return hang(script.ready) if packet.gate == number else scenario.approve_all(packet)
 
     elif where == "apply-before":
-        steps.apply.apply_sqlite = before(steps.apply.apply_sqlite, script.ready)
+        apply.apply_sqlite = before(apply.apply_sqlite, script.ready)
     elif where == "apply-after":
-        steps.apply.apply_sqlite = after(steps.apply.apply_sqlite, script.ready)
+        apply.apply_sqlite = after(apply.apply_sqlite, script.ready)
     elif where == "publish-after":
         git.publish = after(git.publish, script.ready)
     else:

@@ -105,7 +105,7 @@ def test_the_crew_runs_inside_a_flow_and_its_gate_comes_out(repo: Path) -> None:
     nested = crew.crew()
 
     class Outer(Flow[Any]):
-        @start()  # type: ignore[untyped-decorator]  # CrewAI's decorator has no types
+        @start()
         def build(self) -> Any:
             return nested.kickoff()
 

@@ -17,6 +17,7 @@ from backend_crew.crew.errors import UsageError
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import PARTIAL
 from backend_crew.crew.permissions import approved_design
+from backend_crew.crew.recording import Reply
 from backend_crew.crew.roles import load
 from backend_crew.tools import git
 
@@ -338,7 +339,7 @@ def test_a_file_outside_the_plan_is_written_only_after_a_person_allowed_it(stand
 def test_a_refused_file_outside_the_plan_stays_unwritten(stand: driving.Stand) -> None:
     stand.script.steps = with_extra()
     stand.person.decisions["scope"] = [{"verdict": "reject", "reason": "Keep it in the service."}]
-    stand.script.steps["test"] = [lambda turn: scenario.Reply("enough")]
+    stand.script.steps["test"] = [lambda turn: Reply("enough")]
     result = stand.kickoff()
     assert isinstance(result, Failed)
     assert [one["path"] for one in stand.events("tool refused")] == ["app/extra.py"] * 2

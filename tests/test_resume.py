@@ -21,6 +21,7 @@ from backend_crew.crew.embed import Finished, Interrupted, Waiting
 from backend_crew.crew.errors import DecisionRefused, LeaseLost
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.model import Status
+from backend_crew.crew.recording import Reply, Turn
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -105,10 +106,10 @@ def test_killed_from_analysis_to_implementation_nothing_recorded_is_asked_again(
 
     found: list[str] = []
 
-    def first(turn: Any) -> scenario.Reply:
+    def first(turn: Any) -> Reply:
         found.append((stand.tree / "app/service.py").read_text())
         reply = scenario.BUSINESS_LOGIC[0]
-        assert isinstance(reply, scenario.Reply)
+        assert isinstance(reply, Reply)
         return reply
 
     stand.script.steps["implement_business_logic"] = [first, *scenario.BUSINESS_LOGIC[1:]]
@@ -159,7 +160,7 @@ def test_ctrl_c_in_each_stage_returns_within_two_seconds_and_loses_nothing(
     for name in places:
         first = stand.script.steps[name][0]
 
-        def step(turn: Any, first: Any = first) -> scenario.Reply:
+        def step(turn: Turn, first: scenario.Step = first) -> Reply:
             if not reached[turn.task].is_set():
                 reached[turn.task].set()
                 released.wait(PATIENCE_S)
@@ -252,7 +253,7 @@ def _sleepers() -> list[str]:
 def test_a_host_program_can_stop_a_run_and_resume_it(stand: driving.Stand) -> None:
     reached, released = threading.Event(), threading.Event()
 
-    def hang(turn: Any) -> scenario.Reply:
+    def hang(turn: Any) -> Reply:
         reached.set()
         released.wait(PATIENCE_S)
         return use(scenario.call("list_files"))

@@ -94,6 +94,8 @@ def _file_flags(root: Path, glob: str | None) -> list[str]:
     flags += [f"--iglob=!{name}" for name in sorted(JUNK_FOLDERS - {".git"})]
     if (root / ".crewignore").is_file():
         flags.append("--ignore-file=.crewignore")
+    if glob and "{" in glob and "/" in glob:
+        raise ToolRetry(f"the glob {glob!r} has braces and folders; search once for each part, by file name")
     if glob:
         # A type narrows by the file name without overriding .gitignore, which `--glob` would do.
         name = glob.rsplit("/", 1)[-1]

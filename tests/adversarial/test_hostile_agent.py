@@ -12,6 +12,7 @@ from scenario import call, submit, use
 from backend_crew.crew import toolbox
 from backend_crew.crew.embed import Finished, Waiting
 from backend_crew.crew.gates import Packet
+from backend_crew.crew.recording import Reply, ToolCall
 from backend_crew.crew.session import Session
 from backend_crew.tools.errors import ToolError, ToolRefused
 from backend_crew.tools.workspace import Workspace
@@ -41,7 +42,7 @@ OUTSIDE = ("app/other.py", "../escape.py", "/tmp/escape.py", "app/../../escape.p
 MADE_UP = ("run_migrations", "bash", "apply", "approve", "write_file", "delete_file")
 
 
-def write(path: str, text: str = "hostile = True\n") -> scenario.ToolCall:
+def write(path: str, text: str = "hostile = True\n") -> ToolCall:
     """A write of the hostile agent."""
     return call("write_file", path=path, text=text)
 
@@ -210,7 +211,7 @@ def test_tool_objects_obey_the_stage_from_any_thread_and_after_the_run(
     monkeypatch.setattr(toolbox, "build", build)
     answers: list[str] = []
 
-    def attack(turn: Any) -> scenario.Reply:
+    def attack(turn: Any) -> Reply:
         thread = threading.Thread(target=lambda: answers.extend(_use_all(kept)))
         thread.start()
         thread.join()
