@@ -108,21 +108,11 @@ def _role(session: Session, role: RoleSpec, model_for: ModelFor) -> RoleAgent:
 
 
 def _door(session: Session, model: Model) -> ModelDoor:
+    free = model.name.startswith(("recorded/", "scripted/"))
+
     def spent(name: str, reply: Reply, seconds: float) -> None:
-        task = session.permissions.task
-        session.journal.spend(
-            session.id,
-            stage=task.stage if task else "",
-            task=task.name if task else "",
-            model=name,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            cost=0.0
-            if name.startswith(("recorded/", "scripted/"))
-            else budget.cost_of(name, reply.prompt_tokens, reply.completion_tokens),
-            seconds=seconds,
-        )
-        session.note("model call", task=task.name if task else "", tokens=reply.prompt_tokens + reply.completion_tokens)
+        tokens = (reply.prompt_tokens, reply.completion_tokens)
+        session.spend(name, *tokens, 0.0 if free else budget.cost_of(name, *tokens), seconds)
 
     return ModelDoor.around(model, stop=session.stop, check=session.over_budget, spent=spent, note=session.note)
 

@@ -327,22 +327,17 @@ class Journal:
         """Record one model call: stage, task, model, prompt_tokens, completion_tokens, cost, seconds."""
         with self._write(run, durable=False) as connection:
             connection.execute(sa.insert(USAGE).values(run=run, at=now(), **values))
+        if self.listener:
+            self.listener(run, "model call", values)
 
     def totals(self, run: str, stage: str | None = None) -> Totals:
         """What was spent so far, by the whole run or in one stage."""
-        return self.spent(run, stage)[0 if stage is None else 1]
-
-    def spent(self, run: str, stage: str | None) -> tuple[Totals, Totals]:
-        """What the run has spent, and its stage, in one look."""
-        here = sa.case((USAGE.c.stage == (stage or ""), 1), else_=0)
-        query = sa.select(here, USAGE.c.prompt_tokens, USAGE.c.completion_tokens, USAGE.c.cost).where(
-            USAGE.c.run == run
-        )
-        whole, part = Totals(), Totals()
-        for row in self._all(query):
-            whole = whole.plus(*row[1:])
-            part = part.plus(*row[1:]) if row[0] else part
-        return whole, part
+        columns = (USAGE.c.prompt_tokens, USAGE.c.completion_tokens, USAGE.c.cost)
+        query = sa.select(*columns).where(USAGE.c.run == run)
+        total = Totals()
+        for row in self._all(query.where(USAGE.c.stage == stage) if stage else query):
+            total = total.plus(*row)
+        return total
 
     # -- the connection -----------------------------------------------------------------------------------------
 

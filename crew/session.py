@@ -15,6 +15,7 @@ from backend_crew.crew.journal import Journal, Run
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.permissions import Permissions
 from backend_crew.crew.roles import CrewSpec, TaskSpec, load
+from backend_crew.crew.rows import Totals
 from backend_crew.crew.stopping import StopFlag
 from backend_crew.tools import apply, git, migrations, runtime, sandbox, secrets, testrun
 from backend_crew.tools.workspace import Workspace
@@ -44,6 +45,7 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     earlier: float | None = None
     """Seconds of the passes before this one; read once a pass."""
+    totals: dict[str, Totals] = field(default_factory=dict)
     start_commit: str = ""
     """What the tree was when the task at hand began."""
     attempts: int = 0
@@ -119,10 +121,26 @@ class Session:
             self.earlier = sum(float(one.get("seconds", 0)) for one in self.journal.events(self.run.id, "pass ended"))
         return (self.earlier + time.monotonic() - self.started) / 60
 
+    def spend(self, model: str, prompt_tokens: int, completion_tokens: int, cost: float | None, seconds: float) -> None:
+        """Record one model call of the task at hand."""
+        task = self.permissions.task
+        stage, name = (task.stage, task.name) if task else ("", "")
+        for key in {"", stage}:
+            self.totals[key] = self._spent_in(key).plus(prompt_tokens, completion_tokens, cost)
+        tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+        self.journal.spend(self.run.id, stage=stage, task=name, model=model, **tokens, cost=cost, seconds=seconds)
+
+    def _spent_in(self, stage: str) -> Totals:
+        """What was spent in a stage, or by the whole run for ''; read once, then counted here: the run is ours."""
+        if stage not in self.totals:
+            self.totals[stage] = self.journal.totals(self.run.id, stage or None)
+        return self.totals[stage]
+
     def over_budget(self) -> Stop | None:
         """The stop that the caps demand, if one is reached."""
         task = self.permissions.task
-        whole, stage = self.journal.spent(self.run.id, task.stage if task else None)
+        whole = self._spent_in("")
+        stage = self._spent_in(task.stage) if task else whole
         reason = budget.reached(budget.caps_from(self.run.options), whole, stage, self.minutes())
         return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
 

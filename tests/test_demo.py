@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from scenario import git
 
-from backend_crew.crew import demo
+from backend_crew.crew import budget, demo
 from backend_crew.crew.journal import Journal
 
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
@@ -51,7 +51,7 @@ def _plain(text: str, folder: Path, run: str) -> str:
     text = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{6}", "<stamp>", text)
     text = re.sub(r'"(seconds|minutes)": [\d.]+', r'"\1": 0', text)
     text = re.sub(r"\b\d+\.\d+ ?s\b", "<seconds>", text)
-    return re.sub(r"\b[0-9a-f]{40}\b|\b[0-9a-f]{64}\b", "<hash>", text)
+    return re.sub(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})\b", "<hash>", text)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,16 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
 @pytest.mark.slow
 def test_it_does_what_the_golden_record_says(played: tuple[Path, dict[str, Any]]) -> None:
     assert record_of(played[0]) == json.loads(GOLDEN.read_text())
+
+
+def test_the_readme_says_what_the_demo_spends() -> None:
+    usage = json.loads(GOLDEN.read_text())["summary"]["usage"]
+    said = (Path(__file__).parent.parent / "README.md").read_text()
+    price = budget.cost_of("anthropic/claude-sonnet-4-6", usage["prompt_tokens"], usage["completion_tokens"])
+    assert price is not None
+    words = f"{usage['calls']} model calls, {usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} completion tokens"
+    assert words in said
+    assert f"${price:.2f}" in said
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ MISTAKES = [
     ("context names a later task", TASKS, "context: [ask]", "context: [design]", "answer:", "runs later"),
     ("a second definition", TASKS, "\nask:\n", "\nanalyse:\n", "analyse:", "appears twice; the first is on line"),
     ("human_input is a word", TASKS, "human_input: true", "human_input: always", "always", "must be true or false"),
-    ("a tool above the stage", TASKS, "context: [analyse, specify]", "tools: [write_file]", "design:", "which allows:"),
+    ("a tool above the stage", TASKS, "context: [analyse, answer, specify]", "tools: [write_file]", "design:", "which allows:"),
     ("a ChangeSet without layer", TASKS, "  layer: data_access\n", "", "implement_data_access:", "one of: data_access"),
     ("an unknown layer", TASKS, "layer: data_access", "layer: data", "layer: data", "one of: data_access"),
     ("an unknown artifact", TASKS, "output_pydantic: Analysis", "output_pydantic: Analisis", "Analisis", "mean 'Analysis'"),
