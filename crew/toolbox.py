@@ -212,7 +212,7 @@ def _make_migration(session: Session, given: MakeMigration) -> str:
 
 def _revision(session: Session, message: str, number: int) -> str:
     """A deterministic id: the same run makes the same file."""
-    return sha256(f"{session.clone.base}{session.run.feature}{message}{number}")[:12]
+    return sha256(f"{session.run.inputs}{message}{number}")[:12]
 
 
 def _scratch(session: Session) -> dict[str, str]:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,16 @@ def record_of(folder: Path) -> dict[str, Any]:
     journal = Journal(folder / "home")
     (run,) = journal.runs()
     summary = json.loads((journal.folder(run.id) / "summary.json").read_text())
-    events = [event for event in journal.events(run.id) if event["event"] not in PLAIN]
+    events = [_short(event) for event in journal.events(run.id) if event["event"] not in PLAIN]
     tools = [event["tool"] for event in journal.events(run.id, "tool")]
     journal.close()
     text = json.dumps({"summary": summary, "events": events, "tools": tools}, indent=1, sort_keys=True)
     return dict(json.loads(_plain(text, folder, run.id)))
+
+
+def _short(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event whose reason is its first line: what follows is a traceback of the installed libraries."""
+    return {name: str(value).splitlines()[0] if name == "reason" and value else value for name, value in event.items()}
 
 
 def _plain(text: str, folder: Path, run: str) -> str:
