@@ -94,6 +94,8 @@ def test_tabs_and_lines_stay() -> None:
     assert safe("a\tb\nc — ü ☃") == "a\tb\nc — ü ☃"
 
 
-@pytest.mark.parametrize("text", ["GET /posts/<int:id>/likes", "sets __name__ of x", "a *b* c ~~d~~ [e](f)", "`<a>_b_`"])
+@pytest.mark.parametrize(
+    "text", ["GET /posts/<int:id>/likes", "sets __name__ of x", "a *b* c ~~d~~ [e](f)", "`<a>_b_`"]
+)
 def test_punctuation_of_prose_is_shown_as_it_is(text: str) -> None:
     assert text.replace("`", "") in seen(text, 100)
