@@ -39,7 +39,7 @@ def waiting(journal: Journal, run: str) -> GateRow:
         if taken
         else ""
     )
-    raise DecisionRefused(f"run {run} waits at no gate{last}")
+    raise DecisionRefused(f"run {run} waits at no gate{last}; see `backend-crew show {run}`")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ AREAS: tuple[Area, ...] = (
     "edge cases and errors",
     "integrations, performance, security",
 )
-Layer = Literal["data_access", "business_logic", "presentation", "cross_cutting"]
 Topic = Literal["stack", "architecture", "database", "api", "schemas", "conventions", "tests", "auth", "integration"]
 REQUIRED_TOPICS: tuple[Topic, ...] = ("stack", "architecture", "database", "api", "conventions", "tests")
 

@@ -472,4 +472,7 @@ def init(folder: Path) -> None:
 
     for path in scaffold.write(folder):
         click.echo(path)
-    click.echo(f"\ncd {folder} && cp .env.example .env, fill it in, edit config/*.yaml, then: crewai run", err=True)
+    click.echo(
+        f"\ncd {folder} && cp .env.example .env, fill it in, edit config/*.yaml, then: ENV_FILE=.env crewai run",
+        err=True,
+    )

@@ -31,10 +31,6 @@ class BudgetReached(BackendCrewError):
     exit_code = 5
 
 
-class ModelMisbehaved(BackendCrewError):
-    """The model kept answering in a form that cannot be used."""
-
-
 class JournalError(BackendCrewError):
     """The run's history cannot be read or written."""
 

@@ -43,7 +43,7 @@ def packet_of(row: GateRow) -> Packet:
     """The packet that a recorded gate showed; raises DecisionRefused when the record was changed."""
     # compared as it is kept: a record with other fields than ours cannot even become a Packet
     if sha256(canonical(row.packet)) != row.digest:
-        raise DecisionRefused(f"the packet of gate {row.gate!r} was changed after it was recorded")
+        raise DecisionRefused(f"the packet of gate {row.gate!r} was changed after it was recorded; start a new run")
     return Packet(**row.packet)
 
 

@@ -3,13 +3,14 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import click
 
 from backend_crew.crew import settings
-from backend_crew.crew.errors import BackendCrewError
+from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.tools.errors import ToolError
 
 BUG = 70
@@ -27,7 +28,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run_crew() -> None:
-    """What `crewai run` starts: the feature and repository come from the environment, the rest from `backend-crew run`."""
+    """What `crewai run` starts: the feature and repository come from the environment, or from the file ENV_FILE names."""
+    _leave(_run_crew)
+
+
+def _run_crew() -> None:
+    if file := settings.get("ENV_FILE"):
+        try:
+            settings.load_env_file(Path(file))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"ENV_FILE names {file}, which cannot be read: {error}") from error
     feature, repo = settings.get("FEATURE"), settings.get("REPO")
     if feature is None or repo is None:
         example = 'FEATURE="Order refunds" REPO=../shop crewai run'
@@ -36,7 +46,6 @@ def run_crew() -> None:
     argv = ["run", feature, "--repo", repo]
     for variable, flag in (
         ("DATABASE_URL_ENV", "--database-url-env"),
-        ("ENV_FILE", "--env-file"),
         ("TEST_COMMAND", "--test-command"),
         ("CHECK_COMMAND", "--check-command"),
     ):
@@ -48,9 +57,8 @@ def run_crew() -> None:
     main(argv)
 
 
-def _leave(command: "object") -> None:
+def _leave(command: Callable[[], object]) -> None:
     """Every way out: expected errors are one message and their code, bugs a log file and 70."""
-    assert callable(command)
     try:
         result = command()
     except SystemExit:

@@ -94,7 +94,7 @@ def _migrations(session: Session) -> Packet:
     target = facts.get("target", {})
     where = target.get("path") or f"none is touched: {target.get('reason')}"
     parts = ["# Migrations\n", f"Database: {where}\n"]
-    runs = target.get("kind") == "sqlite" and facts["steps"] and all(step["ok"] for step in facts["steps"])
+    runs = target.get("kind") == "sqlite" and render.runnable(facts)
     if not runs:
         parts.append("Approving records your approval; nothing is applied by this run.\n")
     by_hand = facts.get("apply_command")
@@ -139,7 +139,6 @@ def all_altered(session: Session) -> list[dict[str, Any]]:
 
 
 def _security(session: Session) -> str:
-    for task in session.spec.tasks:
-        if task.artifact == "SecurityReview" and (review := session.typed(task.name, SecurityReview)):
-            return "\n## Security review\n\n" + render.security_review(review)
-    return ""
+    tasks = [task.name for task in session.spec.tasks if task.artifact == "SecurityReview"]
+    reviews = [review for name in tasks if (review := session.typed(name, SecurityReview))]
+    return "".join(f"\n## Security review\n\n{render.security_review(review)}" for review in reviews)

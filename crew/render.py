@@ -201,6 +201,11 @@ def test_report(value: a.TestReport) -> str:
     return f"{value.overview}\n\n{_bullets(lines)}" + (f"\n{value.recommendation}\n" if value.recommendation else "")
 
 
+def runnable(facts: Mapping[str, Any]) -> bool:
+    """Whether every step of a rehearsal ran; what it found about data is for the person to weigh."""
+    return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
+
+
 def rehearsal(facts: Mapping[str, Any]) -> str:
     """The rehearsal's steps, row counts and findings, from its record."""
     if facts["status"] == "not rehearsed":

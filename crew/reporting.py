@@ -28,6 +28,9 @@ def report(facts: Mapping[str, Any]) -> str:
         "## Files\n\n"
         + _lines(f"`{one['path']}` {one['status']} (+{one['added']} -{one['removed']})" for one in facts["files"])
     )
+    if packages := facts["dependencies"].get("packages"):
+        status = f"{facts['dependencies']['status']} {facts['dependencies']['reason']}".strip()
+        parts.append(f"## New dependencies\n\n- {', '.join(packages)}: {status}\n")
     parts.append("## Migrations\n\n" + _lines(migration_lines(facts["migrations"])))
     parts.append("## Tests\n\n" + _lines(test_lines(facts["tests"])))
     rows = [f"{_shown(one)} **{one['id']}** {one['text']}" + _tests_of(one) for one in facts["criteria"]]

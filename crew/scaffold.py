@@ -32,7 +32,7 @@ packages = []
 
 _ENV = """\
 # Copy to .env, fill in, and name it: ENV_FILE=.env crewai run
-# No other .env is ever read, least of all that of the repository that is worked on.
+# No other .env is ever loaded, least of all that of the repository that is worked on.
 ANTHROPIC_API_KEY=
 MODEL=anthropic/claude-sonnet-4-6
 REPO=../your-repository

@@ -47,11 +47,6 @@ def put(name: str, value: str) -> None:
     os.environ[name] = value
 
 
-def export(name: str, value: str) -> None:
-    """Set a variable for this process and its children."""
-    os.environ[name] = value
-
-
 def state_home() -> Path:
     """Where runs are kept: BACKEND_CREW_HOME, else the platform's state folder."""
     named = get("BACKEND_CREW_HOME")

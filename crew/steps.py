@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend_crew.crew import gates, settings, verdict
+from backend_crew.crew import gates, render, settings, verdict
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.journal import canonical, sha256
 from backend_crew.crew.session import Session
@@ -156,11 +156,6 @@ def manifest(session: Session, files: list[str]) -> str:
     return sha256(canonical(sorted(set(entries))))
 
 
-def runnable(facts: Mapping[str, Any]) -> bool:
-    """Whether every step of the rehearsal ran; what it found about data is for the person to weigh."""
-    return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
-
-
 def apply_migrations(session: Session) -> tuple[str, Payload]:
     """Apply exactly what a person approved, once, to exactly the database that was shown."""
     facts = session.payload("rehearse") or {}
@@ -171,7 +166,7 @@ def apply_migrations(session: Session) -> tuple[str, Payload]:
     if row is None or decision is None or decision.verdict != gates.APPROVE:
         return "Applied", {"status": "declined", "command": facts["apply_command"]}
     target = facts["target"]
-    if target["kind"] != "sqlite" or not runnable(facts):
+    if target["kind"] != "sqlite" or not render.runnable(facts):
         reason = target.get("reason") or f"the rehearsal: {facts['status']}, {facts['reason']}"
         return "Applied", {"status": "approved, not applied", "reason": reason, "command": facts["apply_command"]}
     bound = gates.packet_of(row).bound

@@ -161,8 +161,7 @@ def _criteria(session: Session, final: Mapping[str, Any]) -> list[Payload]:
 
 def _spec_folder(session: Session) -> str:
     numbers = [int(match[1]) for path in git.tracked(session.clone) if (match := re.match(r"specs/(\d{3})-", path))]
-    slug = session.run.branch.rsplit("/", 1)[-1].removeprefix(f"{session.id}-")
-    return f"specs/{max(numbers, default=0) + 1:03}-{slug}"
+    return f"specs/{max(numbers, default=0) + 1:03}-{session.id}"
 
 
 def _write_documents(session: Session, folder: str, facts: Payload) -> None:

@@ -16,7 +16,7 @@ RUNS = Table(
     Column("profile", Text, nullable=False),
     Column("base", String(64), nullable=False),
     Column("branch", Text, nullable=False),
-    Column("inputs", String(64), nullable=False, doc="SHA-256 over feature, brief and repository commit"),
+    Column("inputs", String(64), nullable=False, doc="SHA-256 over feature, brief, roles and tasks"),
     Column("status", String(32), nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("epoch", Integer, nullable=False, default=0),

@@ -90,8 +90,12 @@ def summarised(run: testrun.TestRun) -> dict[str, Any]:
 
 
 def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What changed between two recorded runs, by test id."""
-    before, after = baseline.get("cases", {}), now.get("cases", {})
+    """What changed between two recorded runs, by test id; nothing is known unless both counted their tests.
+
+    A test that failed and is new counts as newly failing; one that ran before and is skipped now counts as missing.
+    """
+    known = bool(now.get("counts_known")) and baseline.get("counts_known") is not False
+    before, after = (baseline.get("cases", {}), now.get("cases", {})) if known else ({}, {})
     red = ("failed", "error")
     return {
         "newly failing": sorted(i for i, o in after.items() if o in red and before.get(i) not in red),
