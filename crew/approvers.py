@@ -64,7 +64,7 @@ class Ruling:
 def decide(journal: Journal, run: str, row: GateRow, ruling: Ruling, by: By) -> Decision:
     """Record a decision about exactly what `row` showed; raises DecisionRefused when it does not fit."""
     given = ruling.digest
-    if given and not (len(given) >= 8 and row.digest.startswith(given)):
+    if given is not None and not (len(given) >= 8 and row.digest.startswith(given)):
         raise DecisionRefused(f"the decision names digest {given[:12]}, but gate {row.gate!r} shows {row.digest[:12]}")
     if ruling.verdict == gates.ANSWERED:
         raise DecisionRefused("answers are given with `backend-crew answer`")

@@ -84,7 +84,7 @@ def _sql(facts: Mapping[str, Any]) -> list[str]:
     """The SQL that the tool would send; where nothing was tried there is none, and the files say all."""
     if not facts["steps"] and not facts["sql_up"]:
         return []
-    missing = "Not available offline; the file above is what runs."
+    missing = "Not available offline; the files above are what runs."
     return [render.sql("SQL up", facts["sql_up"], missing), render.sql("SQL down", facts["sql_down"], missing)]
 
 
@@ -106,6 +106,12 @@ def _migrations(session: Session) -> Packet:
     parts.append(_security(session))
     parts.append("## Files and SQL\n")
     parts += [_written(one) for one in facts["files"]]
+    if facts["pending"]:
+        parts.append("**Already in the repository, not yet applied to this database; applying runs these too:**\n")
+        parts += [_written(one) for one in facts["pending"]]
+    if facts["executed"]:
+        parts.append("**Changed by this run and executed when applying:**\n")
+        parts += [_written(one) for one in facts["executed"]]
     parts += _sql(facts)
     bound = {
         "manifest": facts.get("manifest"),

@@ -38,12 +38,12 @@ def approved_design(journal: Journal, run: str, spec: CrewSpec) -> Approval:
 
 def granted_paths(journal: Journal, run: str) -> tuple[str, ...]:
     """Paths outside the plan that a person allowed, one by one."""
-    paths = []
+    newest: dict[str, str] = {}
     for row in journal.gates(run, gates.SCOPE.name):
         decision = journal.decision(run, gates.SCOPE.name, row.digest)
-        if decision and decision.verdict == gates.APPROVE:
-            paths.append(str(gates.packet_of(row).bound["path"]))
-    return tuple(paths)
+        if decision:
+            newest[str(gates.packet_of(row).bound["path"])] = decision.verdict
+    return tuple(path for path, verdict in newest.items() if verdict == gates.APPROVE)
 
 
 def planned(design: Design, path: str) -> PlannedFile | None:

@@ -36,7 +36,8 @@ class Session:
     workspace: Workspace
     runtime: runtime.Runtime
     sandbox: sandbox.Sandbox | sandbox.NoSandbox
-    migrations: migrations.MigrationTool | None
+    tools: list[migrations.MigrationTool]
+    """Every migration tool that was ever seen in the tree: one that a run brings along counts, one it removes stays."""
     tests: testrun.TestCommand | None
     redact: secrets.Redactor
     stop: StopFlag
@@ -95,9 +96,20 @@ class Session:
         """A task starts: from the commit that is recorded, whatever a killed attempt left behind."""
         self.start_commit = self.journal.head(self.run.id, partial=False) or self.clone.base
         git.reset(self.clone, self.head())
+        self.detect_migrations()
         self.workspace = Workspace(self.clone.tree, self.permissions)
         self.attempts = 0
         self.permissions.enter(task)
+
+    @property
+    def migrations(self) -> migrations.MigrationTool | None:
+        """The tool that matters: one that can be rehearsed before others, the newest sight of it before older ones."""
+        able = [tool for tool in self.tools if tool.can_rehearse]
+        return able[-1] if able else self.tools[0] if self.tools else None
+
+    def detect_migrations(self) -> None:
+        """Look for migration tools in the tree as it is now."""
+        self.tools += [tool for tool in migrations.detect(self.clone.tree) if tool not in self.tools]
 
     def use_packages(self, folder: str | None) -> None:
         """Put packages that were installed for this run on the import path of its commands."""
@@ -157,8 +169,10 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         )
     repository = git.inspect(Path(run.repo))
     clone = git.open_clone(journal.folder(run.id), run.base)
-    tool = _migration_tool(clone.tree)
-    permissions = Permissions(journal, run.id, spec, lambda path: bool(tool and migrations.new_files(tool, [path])))
+    known: list[migrations.MigrationTool] = []
+    permissions = Permissions(
+        journal, run.id, spec, lambda path: any(migrations.new_files(tool, [path]) for tool in known)
+    )
     runs = choosing.runtime_of(repository.root, options.get("python"))
     session = Session(
         journal=journal,
@@ -170,15 +184,11 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         workspace=Workspace(clone.tree, permissions),
         runtime=runs,
         sandbox=sandbox.find_sandbox(),
-        migrations=tool,
+        tools=known,
         tests=choosing.test_command(clone.tree, runs, options.get("test_command") or ()),
         redact=secrets.Redactor(secrets.values_from_env_files(repository.root)),
         stop=stop,
     )
+    session.detect_migrations()
     session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))
     return session
-
-
-def _migration_tool(tree: Path) -> migrations.MigrationTool | None:
-    found = migrations.detect(tree)
-    return next((tool for tool in found if tool.can_rehearse), found[0] if found else None)

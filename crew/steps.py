@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +34,54 @@ def baseline(session: Session) -> tuple[str, Payload]:
 
 def rehearse(session: Session) -> tuple[str, Payload]:
     """Run the new migrations on a throw-away copy: up, down, up; never on the person's database."""
-    tool, changes = session.migrations, git.changes(session.clone, session.clone.base)
-    paths = [change.path for change in changes]
-    files = list(migrations.new_files(tool, paths)) if tool else []
+    changes = git.changes(session.clone, session.clone.base)
+    session.detect_migrations()
+    files = [change.path for change in changes if session.permissions.is_migration(change.path)]
     edited = [one.path for one in changes if one.path in files and one.status != "added"]
-    if not files:
-        reason = f"none of the {len(paths)} changed files is a migration" + (
-            "" if tool else "; no migration tool was found"
+    claiming = [tool for tool in session.tools if migrations.new_files(tool, files)]
+    tool = next((one for one in reversed(claiming) if one.can_rehearse), claiming[0] if claiming else None)
+    if not files or tool is None:
+        reason = f"none of the {len(changes)} changed files is a migration" + (
+            "" if session.tools else "; no migration tool was found"
         )
         return "Rehearsal", {"status": "no migrations", "reason": reason, "files": []}
-    assert tool is not None
+    pending = _pending(session, tool, files)
     facts: Payload = {"files": [_file(session, path) for path in files], "tool": tool.name}
+    facts["pending"] = [_file(session, path) for path in pending]
+    facts["executed"] = [_file(session, path) for path in _executed(session, changes, files)]
     facts["apply_command"] = _by_hand(tool)
     facts["target"] = _target(session)
     facts |= _rehearsed(session, tool, files)
+    foreign = [path for path in files if not migrations.new_files(tool, [path])]
+    if foreign:
+        text = f"not of {tool.name}, so neither rehearsed nor applied: {', '.join(foreign)}"
+        facts["findings"] = [*facts.get("findings", []), {"severity": "error", "text": text}]
     if edited:
         text = f"migrations that existed before were changed: {', '.join(edited)}; databases that ran them will not run them again"
         facts["findings"] = [*facts.get("findings", []), {"severity": "error", "text": text}]
     facts["manifest"] = manifest(session, files)
     return "Rehearsal", facts
+
+
+def _pending(session: Session, tool: migrations.MigrationTool, files: list[str]) -> list[str]:
+    """Revisions that were in the repository before, and that applying would run too: the database has not had them."""
+    database = _existing(session.database())
+    if not tool.can_rehearse or database is None:
+        return []
+    try:
+        ahead = alembic.graph(session.clone.tree, tool).ahead_of(apply.sqlite_revision(database))
+    except ToolError:
+        return []  # the rehearsal names what is wrong with the revisions
+    return [file.path for file in ahead if file.path not in files]
+
+
+def _executed(session: Session, changes: Sequence[git.Change], files: list[str]) -> list[str]:
+    """Other files that this run changed and that applying would execute: what migrations and env.py import."""
+    tool = session.migrations
+    if tool is None or not tool.can_rehearse:
+        return []
+    runs = {path for path, _ in alembic.manifest(session.clone.tree, tool)}
+    return [one.path for one in changes if one.path in runs and one.path not in files]
 
 
 def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str]) -> Payload:
@@ -173,10 +202,21 @@ def apply_migrations(session: Session) -> tuple[str, Payload]:
     same = (
         manifest(session, [one["path"] for one in facts["files"]]) == bound["manifest"] and _target(session) == target
     )
-    if not same and session.journal.intent(session.id, "apply", decision.hash) is None:
+    if not same and not _already_applied(session, facts, decision.hash):
         reason = "the files or the database changed after they were approved; approve them again"
         return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
     return "Applied", _apply_once(session, facts, decision.hash)
+
+
+def _already_applied(session: Session, facts: Mapping[str, Any], grant: str) -> bool:
+    """Whether an interrupted apply of this very grant had come through: then the same file is at the new revision."""
+    target = facts["target"]
+    path = Path(target["path"])
+    if session.journal.intent(session.id, "apply", grant) is None or not path.is_file():
+        return False
+    status = path.stat()
+    same_file = (status.st_dev, status.st_ino) == (target["device"], target["inode"])
+    return same_file and apply.sqlite_revision(path) == facts["to_revision"]
 
 
 def _apply_once(session: Session, facts: Mapping[str, Any], grant: str) -> Payload:

@@ -196,6 +196,10 @@ def _migrations(session: Session) -> str:
     row = session.journal.gate(session.id, "migrations")
     if row is None:
         return f"# Migrations\n\nNone: {(session.payload('rehearse') or {}).get('reason')}\n"
+    facts = session.payload("rehearse") or {}
+    if not all(step["ok"] for step in facts.get("steps", ())) and str(facts.get("data")).startswith("copy"):
+        # a failing migration can print rows of the person's database; the branch is for everybody
+        return f"# Migrations\n\nThe rehearsal failed. What it printed stays with the run: `backend-crew show {session.id}`\n"
     return str(row.packet["text"])
 
 

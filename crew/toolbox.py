@@ -15,8 +15,10 @@ from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import alembic_draft, git, search, syntax, testrun
+from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.workspace import clean_path
 
 OUTPUT_LIMIT = 12_000
 ATTEMPTS = 10
@@ -220,19 +222,21 @@ def _scratch(session: Session) -> dict[str, str]:
 
 
 def _request_scope(session: Session, given: RequestScopeChange) -> str:
-    task = session.permissions.task
+    task, path = session.permissions.task, clean_path(given.path)
+    if reason := is_read_denied(path) or is_write_denied(path):
+        raise ToolRefused(f"{path}: {reason}")
     packet = Packet(
         session.id,
         gates.SCOPE.name,
         gates.SCOPE.question,
         session.redact(
-            f"# A file outside the approved plan\n\n`{given.path}`, wanted by task {task.name if task else '?'}\n\n{given.reason}\n"
+            f"# A file outside the approved plan\n\n`{path}`, wanted by task {task.name if task else '?'}\n\n{given.reason}\n"
         ),
-        {"path": given.path},
+        {"path": path},
     )
     row = session.journal.open_gate(session.id, gates.SCOPE.name, packet.as_json(), packet.digest)
     if session.journal.decision(session.id, gates.SCOPE.name, row.digest):
-        raise ToolRefused(f"{given.path}: this was asked and answered before")
+        raise ToolRefused(f"{path}: this was asked and answered before")
     session.stop.set(Stop(Status.WAITING, "a file outside the approved plan is wanted", gate=gates.SCOPE.name))
     return "asked; the run waits for the person"
 

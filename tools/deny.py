@@ -10,12 +10,18 @@ _SECRET_NAMES = {
     **dict.fromkeys((".netrc", "_netrc", ".pgpass", ".my.cnf", ".git-credentials", ".htpasswd"), "a credentials file"),
     **dict.fromkeys((".npmrc", ".pypirc", ".yarnrc", ".yarnrc.yml", ".dockercfg"), "a registry credentials file"),
     **dict.fromkeys(("credentials.json", "secrets.json", "secrets.yml", "secrets.yaml"), "a credentials file"),
-    **dict.fromkeys(("secrets.toml", "terraform.tfvars"), "a credentials file"),
+    **dict.fromkeys(
+        ("secrets.toml", "terraform.tfvars", ".secrets.toml", ".secrets.yaml", ".secrets.yml"), "a credentials file"
+    ),
+    **dict.fromkeys(("auth.json", ".dev.vars", "local.settings.json", ".s3cfg", ".vault-token"), "a credentials file"),
+    **dict.fromkeys(("kubeconfig", "application_default_credentials.json"), "a credentials file"),
 }
 _SECRET_PATTERNS = {
     **dict.fromkeys(("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk", "*.kdbx"), "a private key"),
     "*service-account*.json": "a credentials file",
     "*service_account*.json": "a credentials file",
+    **dict.fromkeys(("client_secret*.json", "*-credentials.json", "firebase-adminsdk*.json"), "a credentials file"),
+    **dict.fromkeys(("*.auto.tfvars", "*.tfvars.json"), "a credentials file"),
     "*.tfstate": "an infrastructure state file, which holds secrets",
     "*.tfstate.*": "an infrastructure state file, which holds secrets",
 }

@@ -104,10 +104,20 @@ def rehearse(  # noqa: PLR0913  # every part is a different thing that the calle
         if database is None and (engine := other_engine(config, names, env or {})):
             raise _NotRehearsed(f"the project uses {engine}, and only SQLite can be rehearsed")
         plan = _plan(graph(tree, tool), before, database)
-        with sandbox.box(tree, at, runtime) as box, tempfile.TemporaryDirectory(prefix="rehearsal-") as private:
-            lead = functools.partial(point_at, box, config, url_names=names, env=env or {}, stop=stop)
+        with (
+            sandbox.box(tree, at, runtime) as box,
+            sandbox.box(tree, at, runtime) as bare,
+            tempfile.TemporaryDirectory(prefix="rehearsal-") as private,
+        ):
+            lead, lead_bare = (
+                functools.partial(point_at, one, config, url_names=names, env=env or {}, stop=stop)
+                for one in (box, bare)
+            )
             run = _with_copy(lead, database) if database else _with_rows(lead, plan, Path(private))
-            return _rehearse(run, plan, Path(private))
+            # SQL is rendered where no data is: the code that renders it could print rows instead.
+            renderer = lead_bare(_DATABASE)
+            bare.put(_DATABASE, b"")
+            return _rehearse(run, renderer, plan, Path(private))
     except (_NotRehearsed, ToolError) as error:
         return Rehearsal("not rehearsed", str(error), data=COPY if database else GENERATED)
 
@@ -168,7 +178,7 @@ def _with_rows(lead: Callable[[str], AlembicRun], plan: _Plan, private: Path) ->
     return run
 
 
-def _rehearse(run: AlembicRun, plan: _Plan, private: Path) -> Rehearsal:
+def _rehearse(run: AlembicRun, renderer: AlembicRun, plan: _Plan, private: Path) -> Rehearsal:
     findings = of_files(plan.revisions, plan.new)
     findings += [Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()]
     before = _look(run, private / "before")
@@ -183,8 +193,8 @@ def _rehearse(run: AlembicRun, plan: _Plan, private: Path) -> Rehearsal:
         findings += after_down(before, up, down)
     if up and again:
         findings += after_again(up, again)
-    sql_up = _sql(run, "upgrade", plan.start or "base", plan.target, findings) if up else None
-    sql_down = _sql(run, "downgrade", plan.target, plan.start or "base", findings) if down else None
+    sql_up = _sql(renderer, "upgrade", plan.start or "base", plan.target, findings) if up else None
+    sql_down = _sql(renderer, "downgrade", plan.target, plan.start or "base", findings) if down else None
     bad = [finding.text for finding in findings if finding.severity == "error"]
     return Rehearsal(
         status="failed" if bad else "passed",
