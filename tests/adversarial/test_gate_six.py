@@ -86,7 +86,7 @@ def test_code_that_the_migration_imports_is_shown(tmp_path: Path) -> None:
     design = copy.deepcopy(scenario.DESIGN)
     design["files"].append({"path": "app/ops.py", "action": "create", "layer": "data_access", "purpose": "helpers"})
     helper = (
-        "from alembic import context\n\n\ndef tidy(op):  # type: ignore\n"
+        "from alembic import context\n\n\ndef tidy(op):\n"
         "    if not context.is_offline_mode():\n        op.execute(\"update notes set text = 'HELPERBYTES'\")\n"
     )
     migration = scenario.SECOND.replace(
