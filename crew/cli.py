@@ -436,6 +436,10 @@ def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> No
     from backend_crew.crew.progress import Progress
 
     console = commands.stderr()
+    if not yes and not sys.stdin.isatty():
+        console.print(
+            "This is not a terminal: the run stops at the first gate. `demo --yes` plays the recorded decisions."
+        )
     with commands.opened() as journal:
         run, models, approver = playing.prepare(journal, console, keep=keep, yes=yes, record=record)
 

@@ -120,6 +120,7 @@ def test_off_a_terminal_it_waits_at_the_first_gate(tmp_path: Path) -> None:
     done = play(tmp_path)
     assert done.returncode == 8
     assert "backend-crew answer" in done.stderr
+    assert "`demo --yes` plays the recorded decisions" in " ".join(done.stderr.split())
 
 
 def test_another_sample_is_an_error_not_a_guess(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_packet_that_was_changed_in_the_database_cannot_be_approved(tmp_path: 
 
 def test_the_newest_open_gate_is_the_one_that_waits(tmp_path: Path) -> None:
     journal = make_journal(tmp_path)
-    with pytest.raises(DecisionRefused, match=r"waits at no gate$"):
+    with pytest.raises(DecisionRefused, match=r"waits at no gate; see"):
         approvers.waiting(journal, "r-1")
     open_gate(journal, "design")
     row = open_gate(journal, "scope", bound={"path": "x"})
