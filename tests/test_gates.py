@@ -103,7 +103,7 @@ def test_changes_go_to_the_gates_own_stage_unless_another_is_named() -> None:
 # -- channels ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("digest", ["ffffffff", "0", "abc"])
+@pytest.mark.parametrize("digest", ["ffffffff", "0", "abc", ""])
 def test_a_decision_about_another_digest_is_refused(tmp_path: Path, digest: str) -> None:
     journal = make_journal(tmp_path)
     row = open_gate(journal, "design")

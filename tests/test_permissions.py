@@ -269,3 +269,11 @@ def test_a_stage_stands_above_what_a_spec_says(stand: Stand) -> None:
     stand.permissions.check_tool("search")
     with pytest.raises(ToolRefused):
         stand.permissions.check_tool("write_file")
+
+
+def test_a_later_refusal_takes_a_granted_path_back(stand: Stand) -> None:
+    for text, verdict, reason in (("first", "approve", ""), ("second", "reject", "no longer")):
+        row = open_gate(stand.journal, "scope", text, bound={"path": "app/other.py"})
+        stand.journal.decide(ruling(row, verdict, reason=reason))
+        granted = permissions.granted_paths(stand.journal, "r-1")
+        assert granted == (("app/other.py",) if verdict == "approve" else ())

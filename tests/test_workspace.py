@@ -375,3 +375,19 @@ def test_listing_leaves_out_what_is_denied(files: Workspace, root: Path) -> None
 def test_a_root_that_is_gone_is_said_to_the_operator(tmp_path: Path) -> None:
     with pytest.raises(ToolFault, match="cannot be opened"):
         Workspace(tmp_path / "gone", Anything()).list()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".secrets.toml",
+        "auth.json",
+        "a/local.settings.json",
+        "client_secret_1.json",
+        "google-credentials.json",
+        "x.auto.tfvars",
+    ],
+)
+def test_common_credential_files_are_denied_and_their_neighbours_are_not(path: str) -> None:
+    assert is_read_denied(path)
+    assert not is_read_denied(path.rsplit(".", 1)[0] + ".py")
