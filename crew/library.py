@@ -6,13 +6,11 @@ from crewai_tools import FileReadTool
 from pydantic import ConfigDict, PrivateAttr
 
 from backend_crew.crew.session import Session
-from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
-from backend_crew.tools.workspace import clean_path
 
 
 class GuardedFileReadTool(FileReadTool):
-    """FileReadTool behind the same door as read_file: the path is opened by the workspace first."""
+    """FileReadTool's name and schema over the workspace's door: a path is opened once, there, and never by name again."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     name: str = "file_read_tool"
@@ -28,17 +26,13 @@ class GuardedFileReadTool(FileReadTool):
     def _run(
         self, file_path: str | None = None, start_line: int | None = 1, line_count: int | None = 200, **_: Any
     ) -> str:
-        session = self._session
+        session, start = self._session, start_line or 1
         with session.lock:
             try:
                 session.permissions.check_tool("FileReadTool")
-                path = clean_path(file_path or "")
-                if reason := is_read_denied(path):
-                    raise ToolRetry(f"{path}: {reason}")
-                session.workspace.read_bytes(path)
+                text = session.workspace.read(file_path or "", start, start + max(line_count or 200, 1) - 1)
             except ToolError as error:
                 session.note("tool refused", tool="FileReadTool", reason=str(error))
-                raise ToolRetry(session.redact(str(error))) from error
-            text = super()._run(file_path=path, start_line=start_line or 1, line_count=min(line_count or 200, 400))
-            session.note("tool", tool="FileReadTool", path=path)
-            return session.redact(str(text))[:12_000]
+                raise ToolRetry(session.as_data(str(error))) from error
+            session.note("tool", tool="FileReadTool", path=text.path)
+            return session.as_data("".join(f"{line}\n" for line in text.lines)[:12_000])

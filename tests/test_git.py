@@ -64,7 +64,6 @@ def test_inspect_reads_branch_head_and_dirty_files(repository: Path) -> None:
     assert found.root == repository
     assert found.head == plain(repository, "rev-parse", "HEAD")
     assert found.branch == "main"
-    assert not found.shallow
     assert found.dirty == ("app/main.py", "näme.txt", "staged.txt")
 
 
@@ -132,7 +131,6 @@ def test_a_shallow_clone_works(repository: Path, tmp_path: Path) -> None:
     plain(repository, "commit", "-qm", "second")
     plain(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
     found = git.inspect(tmp_path / "shallow")
-    assert found.shallow
     clone = git.clone(found, tmp_path / "state", include_dirty=False, denied=denied)
     (clone.tree / "new.py").write_text("")
     sha = git.commit(clone, "new")
@@ -359,7 +357,7 @@ def test_clone_refuses_a_folder_in_use_and_a_head_that_is_gone(repository: Path,
     found = git.inspect(repository)
     with pytest.raises(ToolRefused, match="not empty"):
         git.clone(found, tmp_path / "used", include_dirty=False, denied=denied)
-    gone = git.Repository(found.root, "0" * 40, "main", (), False, found.git)
+    gone = git.Repository(found.root, "0" * 40, "main", (), found.git)
     with pytest.raises(ToolRefused, match="changed while"):
         git.clone(gone, tmp_path / "state", include_dirty=False, denied=denied)
 

@@ -220,3 +220,57 @@ def test_root_does_not_read_what_the_owner_could_not(shared: Path, tmp_path: Pat
     strangers(root)
     with pytest.raises(ToolRefused):
         git.inspect(root)
+
+
+def test_b_hooks_that_an_agent_edits_in_the_tree_do_not_run_at_its_commits(tmp_path: Path) -> None:
+    """verified.md B: with core.hooksPath=.husky, a worktree runs what an agent wrote there at the next commit."""
+    root = make_repository(tmp_path / "shop", {"app/main.py": "x = 1\n", ".husky/pre-commit": "#!/bin/sh\nexit 0\n"})
+    plain(root, "config", "core.hooksPath", ".husky")
+    fired = tmp_path / "fired"
+    edit = f"#!/bin/sh\n: > {fired}\n"
+    clone = git.clone(git.inspect(root), tmp_path / "state", include_dirty=False, denied=denied)
+    (clone.tree / ".husky/pre-commit").write_text(edit)
+    (clone.tree / ".husky/pre-commit").chmod(0o755)
+    (clone.tree / "app/main.py").write_text("x = 2\n")
+    sha = git.commit(clone, "task")
+    assert [one.path for one in git.changes(clone, clone.base, sha)] == ["app/main.py"], "nor is it committed"
+    git.reset(clone, sha)
+    assert not fired.exists()
+
+    plain(root, "worktree", "add", "-q", "-b", "work", str(tmp_path / "worktree"))
+    (tmp_path / "worktree/.husky/pre-commit").write_text(edit)
+    (tmp_path / "worktree/.husky/pre-commit").chmod(0o755)
+    plain(tmp_path / "worktree", "commit", "-qam", "task")
+    assert fired.exists(), "weak control: in a worktree the edited hook ran as us"
+
+
+def test_b_the_clone_survives_that_the_person_collects_garbage(tmp_path: Path) -> None:
+    """verified.md B: `clone --shared` breaks after `gc --prune=now`; ours holds its own objects."""
+    root = make_repository(tmp_path / "shop")
+    plain(root, "checkout", "-qb", "short-lived")
+    (root / "app/main.py").write_text("x = 2\n")
+    plain(root, "commit", "-qam", "second")
+    second = plain(root, "rev-parse", "HEAD")
+    clone = git.clone(git.inspect(root), tmp_path / "state", include_dirty=False, denied=denied)
+    plain(root, "clone", "-q", "--shared", str(root), str(tmp_path / "shared"))
+    plain(root, "checkout", "-q", "main")
+    plain(root, "branch", "-qD", "short-lived")
+    plain(root, "reflog", "expire", "--expire=now", "--all")
+    plain(root, "gc", "-q", "--prune=now")
+    assert not plain(tmp_path / "shared", "cat-file", "-t", second, check=False), "weak control: its commit is gone"
+    assert git.head(clone) == second
+    (clone.tree / "new.py").write_text("y = 1\n")
+    sha = git.commit(clone, "goes on")
+    assert git.publish(clone, git.inspect(root), "backend-crew/after-gc") == sha
+    assert plain(root, "show", "backend-crew/after-gc:app/main.py") == "x = 2"
+
+
+@as_root
+def test_b_a_repository_of_somebody_else_is_read_through_a_configuration_file(shared: Path, tmp_path: Path) -> None:
+    """verified.md B: `-c safe.directory` does not reach the process that serves the objects, a file does."""
+    root = strangers(make_repository(shared / "shop"))
+    weak = tmp_path / "weak"
+    plain(tmp_path, "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-local", str(root), str(weak), check=False)
+    assert not (weak / "HEAD").exists(), "weak control: git refuses in the process that it starts"
+    clone = git.clone(git.inspect(root), tmp_path / "state", include_dirty=False, denied=denied)
+    assert (clone.tree / "app/main.py").read_text() == "x = 1\n"

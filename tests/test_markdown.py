@@ -83,11 +83,25 @@ def test_every_letter_of_any_text_is_on_the_screen(text: str) -> None:
         "\u200fx",
         "\x7f",
         "\u2028",
+        "a\u200bb",
+        "a\u00adb",
+        "a\u3164b",
+        "a\ufe0fb",
+        "a\u200db",
+        "\U000e0041",
+        "\ufeff",
     ],
 )
 def test_what_moves_the_cursor_or_turns_the_text_round_is_made_visible(text: str) -> None:
-    assert "\N{REPLACEMENT CHARACTER}" in safe(text)
+    unseen = next(char for char in text if not char.isprintable() or char in "\u3164\ufe0f")
+    assert f"‹U+{ord(unseen):04X}›" in safe(text)
+    assert unseen not in safe(text)
     assert all(char.isprintable() or char == "\n" for char in safe(text))
+
+
+def test_a_file_with_windows_line_ends_is_not_full_of_marks() -> None:
+    assert safe("a\r\nb\r\n") == "a\nb\n"
+    assert safe("a\rb") == "a‹U+000D›b"
 
 
 def test_tabs_and_lines_stay() -> None:

@@ -57,6 +57,16 @@ def test_it_finds_what_may_be_seen_and_nothing_else(root: Path) -> None:
     assert search(root, "no such text anywhere") == ()
 
 
+def test_what_the_workspace_hides_is_not_found(root: Path) -> None:
+    def hides(path: str) -> bool:
+        return path.startswith("app/")
+
+    assert "app/main.py" in paths(search(root, "needle")), "the control: otherwise it is"
+    assert paths(search(root, "needle", hides=hides)) == [".env.example", ".github/workflows/ci.yml", "wide.txt"]
+    assert [one.path for one in find_symbol(root, "needle")] == ["app/main.py", "app/page.ts"]
+    assert find_symbol(root, "needle", hides=hides) == ()
+
+
 def test_ignore_files_above_the_root_do_not_count(root: Path) -> None:
     shutil.rmtree(root / ".git")
     plain = subprocess.run([find_rg(), "--no-require-git", "-l", "needle"], cwd=root, capture_output=True, check=False)

@@ -8,7 +8,14 @@ from urllib.parse import quote
 
 import pytest
 
-from backend_crew.tools.secrets import MARK, Redactor, values_from_env_files
+from backend_crew.tools.secrets import (
+    MARK,
+    Redactor,
+    redactor,
+    values_from_configuration,
+    values_from_env_files,
+    values_from_environment,
+)
 
 PASSWORD = "tr0ub4dor&3/x+y"
 # Written in two parts, so that no scanner takes the examples for real keys.
@@ -174,3 +181,61 @@ def test_odd_environment_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b'\xff\xfe=\x00\n=x\nSECRET\nSECRET_A="never closed\nSECRET_B=value-of-b-1\n')
     os.mkfifo(tmp_path / ".env.pipe")
     assert "value-of-b-1" in values_from_env_files(tmp_path)
+
+
+# Forms that detect-secrets knows and our own patterns do not.
+FOREIGN = {
+    "azure": "AccountKey=" + "Ab1+" * 22,
+    "discord": "MTA" + "4NzI5ODc0NTEyMzQ1Njc4OTAx.GabcDe.abcdefghijklmnopqrstuvwxyz0",
+    "mailchimp": "0123456789abcdef" * 2 + "-us12",
+    "square": "sq0csp-" + "AbcDEF0123456789_AbcDEF0123456789_AbcDEF012",
+    "telegram": "110201543:" + "AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_",
+    "twilio": "SK" + "0123456789abcdef" * 2,
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_detect_secrets_adds_the_keys_of_other_providers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"client = connect({FOREIGN[name]!r})"
+    assert FOREIGN[name] not in Redactor(())(text)
+    monkeypatch.setattr("backend_crew.tools.secrets._detectors", lambda: ())
+    assert FOREIGN[name] in Redactor(())(text), "the control: our own patterns do not know it"
+
+
+def test_values_of_our_environment_are_those_of_secret_names_and_the_passwords_of_urls() -> None:
+    environment = {
+        "SHOP_API_KEY": "w0rd-of-the-shop",
+        "DATABASE_URL": "postgresql://shop:s3cr3t-Pa55@db/shop",
+        "PIP_INDEX_URL": "https://ann:t0ken-of-ann@index.example/simple",
+        "HOSTNAME": "ip-10-0-0-12-abcdef0123456789",
+        "PATH": "/usr/bin:/bin",
+        "SSH_AUTH_SOCK": "/tmp/ssh-abc123/agent.42",
+        "LESSOPEN": "|lesspipe --url https://x.example/%s",
+    }
+    assert set(values_from_environment(environment)) == {"w0rd-of-the-shop", "s3cr3t-Pa55", "t0ken-of-ann"}
+
+
+def test_values_of_configuration_files_are_passwords_and_not_names(tmp_path: Path) -> None:
+    files = {
+        "config/app.yaml": "db_password: w0rd-one\nsecretName: backend-credentials\ntoken: ${TOKEN}\nlevel: key-9 of x\n",
+        "settings.toml": 'secret_key = "w0rd#two!"\npage_size = 50\n',
+        "docker-compose.yml": "environment:\n  - POSTGRES_PASSWORD=w0rd-three\n  - POSTGRES_USER=shop\n",
+        "alembic.ini": "sqlalchemy.url = postgresql://shop:w0rd-four@db/shop\n",
+        "package-lock.json": '{"api_key": "w0rd-of-a-lock"}\n',
+        "node_modules/x/config.json": '{"api_key": "w0rd-of-a-vendor"}\n',
+        "app/settings.py": 'PASSWORD = "w0rd-in-code"\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "big.json").write_text('{"password": "w0rd-too-large"}\n' + " " * 300_000)
+    assert set(values_from_configuration(tmp_path)) == {"w0rd-one", "w0rd#two!", "w0rd-three", "w0rd-four"}
+
+
+def test_one_redactor_knows_all_three_sources_and_goes_into_nested_values(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET_KEY=from-the-env-1\n")
+    (tmp_path / "app.yaml").write_text("password: from-the-yaml-2\n")
+    clean = redactor(tmp_path, {"API_TOKEN": "from-the-shell-3"})
+    held = {"a": ["from-the-env-1", {"from-the-yaml-2": ("from-the-shell-3", 4, None, True)}], "b": "kept"}
+    assert clean.deep(held) == {"a": [MARK, {MARK: [MARK, 4, None, True]}], "b": "kept"}
+    assert clean("") == ""

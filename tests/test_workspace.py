@@ -3,14 +3,14 @@
 import hashlib
 import os
 import socket
-import threading
-import time
 from pathlib import Path
 
 import pytest
+from ways import way  # noqa: F401  # a fixture: every test that asks for it, or for `root`, runs both ways
 
 from backend_crew.tools.deny import fold, is_env_file
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
+from backend_crew.tools.secrets import Redactor
 from backend_crew.tools.workspace import (
     MissingPathError,
     ReadOnly,
@@ -32,7 +32,8 @@ class Anything:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, way: str) -> Path:  # noqa: F811
+    """A small tree, with the kernel's call and without it."""
     root = tmp_path / "tree"
     (root / "app").mkdir(parents=True)
     (root / "app/models.py").write_text("class User:\n    name = 1\n\n\nclass Order:\n    name = 2\n")
@@ -99,6 +100,7 @@ SECRET = [
 RUN_BY_OTHERS = [
     *(".github/workflows/ci.yml", ".GitHub/Workflows/ci.yml", ".gitlab-ci.yml", ".husky/pre-commit", ".githooks/x"),
     *(".vscode/tasks.json", ".idea/x.xml", "lib/evil.pth", "sitecustomize.py", "app/usercustomize.py", "Jenkinsfile"),
+    *("app/.gitattributes", ".nvim/x.lua", "shop.code-workspace", ".azure-pipelines/x.yml", "lefthook.yaml", ".exrc"),
     *(".crewai/x", ".backend-crew/policy.yaml", ".gitmodules", ".pre-commit-config.yaml", ".devcontainer/x.json"),
 ]
 ORDINARY = [
@@ -202,58 +204,6 @@ def test_devices_are_refused(files: Workspace, root: Path) -> None:
         pytest.skip("this container may not make devices")
     with pytest.raises(ToolRefused, match="device"):
         files.read("null")
-
-
-def test_another_file_system_below_the_root_is_refused() -> None:
-    # /dev/shm is a file system of its own; nothing is written there.
-    if not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == Path("/dev").stat().st_dev:
-        pytest.skip("no second file system at a known place")
-    files = Workspace(Path("/dev"), Anything())
-    with pytest.raises(ToolRefused, match="another file system"):
-        files.write("shm/backend-crew-test", "x", expected=None)
-    assert not Path("/dev/shm/backend-crew-test").exists()
-
-
-def test_a_folder_swapped_for_a_link_never_leads_out(root: Path) -> None:
-    outside = root.parent / "outside"
-    outside.mkdir()
-    (outside / "x.py").write_text("theirs")
-    (root / "real").mkdir()
-    (root / "real/x.py").write_text("mine")
-    (root / "link").symlink_to(outside)
-    stop = threading.Event()
-
-    def swap() -> None:
-        while not stop.is_set():
-            os.rename(root / "real", root / "spot")  # noqa: PTH104  # as fast as possible
-            os.rename(root / "spot", root / "real")  # noqa: PTH104  # one call, no Path in between
-            os.rename(root / "link", root / "spot")  # noqa: PTH104  # one call, no Path in between
-            os.rename(root / "spot", root / "link")  # noqa: PTH104  # one call, no Path in between
-
-    thread = threading.Thread(target=swap)
-    thread.start()
-    files, ours, theirs = Workspace(root, Anything()), 0, 0
-    try:
-        end = time.monotonic() + 20
-        tries = 0
-        while time.monotonic() < end and (tries < 2_000 or not ours or not theirs):
-            tries += 1
-            try:
-                assert files.read_bytes("spot/x.py") == b"mine"
-                ours += 1
-            except (ToolRefused, ToolRetry, FileNotFoundError):
-                pass
-            try:
-                # The weak control: look first, open afterwards.
-                if not (root / "spot").is_symlink():
-                    theirs += (root / "spot/x.py").read_text() == "theirs"
-            except OSError:
-                pass
-    finally:
-        stop.set()
-        thread.join()
-    assert ours > 0
-    assert theirs > 0, "weak control: checking before opening loses the race"
 
 
 def test_a_missing_file_names_close_ones(files: Workspace) -> None:
@@ -370,6 +320,51 @@ def test_listing_leaves_out_what_is_denied(files: Workspace, root: Path) -> None
     assert files.list(limit=1) == (".env.example",)
     files.delete("app/main.py")
     assert files.list("app") == ("app/models.py",)
+
+
+def test_what_an_ignore_file_names_is_neither_read_nor_listed_nor_written(root: Path) -> None:
+    files = Workspace(root, Anything(), ignored=lambda path: path.startswith("app/models"))
+    assert (root / "app/models.py").read_text(), "the control: it is there"
+    assert files.list() == (".env.example", "app/main.py")
+    assert files.hides("app/models.py") and files.hides(".env") and not files.hides("app/main.py")
+    for act in (
+        lambda: files.read("app/models.py"),
+        lambda: files.exists("app/models.py"),
+        lambda: files.write("app/models.py", "x", expected=None),
+    ):
+        with pytest.raises(ToolRefused, match="crewignore names it"):
+            act()
+
+
+def test_secrets_and_their_marks_are_not_written_and_what_was_there_stays_editable(root: Path) -> None:
+    key = "AKIA" + "IOSFODNN7EXAMPLE"
+    files = Workspace(root, Anything(), redact=Redactor(()))
+    (root / "app/keys.py").write_text(f'KEY = "{key}"\nNAME = "a"\n')
+    read = files.read("app/keys.py")
+    with pytest.raises(ToolRefused, match="stands for a value that is not shown"):
+        files.write("app/keys.py", 'KEY = "[secret]"\nNAME = "b"\n', expected=read.sha256)
+    with pytest.raises(ToolRefused, match="looks like a password or key"):
+        files.write("app/new.py", f'COPY = "{key}"\n', expected=None)
+    with pytest.raises(ToolRefused, match="looks like a password or key"):
+        files.edit("app/keys.py", 'NAME = "a"', f'NAME = "{key}"')
+    assert not (root / "app/new.py").exists()
+    files.edit("app/keys.py", 'NAME = "a"', 'NAME = "b"')
+    assert (root / "app/keys.py").read_text() == f'KEY = "{key}"\nNAME = "b"\n'
+    Workspace(root, Anything()).write("app/new.py", key, expected=None)  # the control: without a redactor it lands
+
+
+def test_forgetting_makes_every_file_unread(files: Workspace) -> None:
+    files.read("app/main.py")
+    assert files.seen("app/main.py")
+    files.forget()
+    with pytest.raises(ToolRetry, match="not read yet"):
+        files.edit("app/main.py", "import", "x")
+
+
+def test_a_refused_write_leaves_no_folder_behind(files: Workspace, root: Path) -> None:
+    with pytest.raises(MissingPathError):
+        files.write("app/new/deep.py", "x", expected=sha("what was never there"))
+    assert not (root / "app/new").exists()
 
 
 def test_a_root_that_is_gone_is_said_to_the_operator(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import unicodedata
 from fnmatch import fnmatchcase
 
+SECRET_MARK = "[secret]"
+"""Stands where a secret stood, in every text that leaves for a model, a log or a report."""
 _EXAMPLE_SUFFIXES = (".example", ".sample", ".template", ".dist")
 
 _SECRET_NAMES = {
@@ -36,17 +38,30 @@ _DATABASE_PATTERNS = tuple(
 )
 # What a tool of the person (an editor, git, a CI service, the interpreter) would execute by itself.
 _RUN_FOLDERS = {
-    **dict.fromkeys((".husky", ".githooks", ".hooks"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".husky", ".githooks", ".hooks", ".lefthook"), "git hooks run on the person's machine"),
     **dict.fromkeys((".vscode", ".idea", ".devcontainer", ".zed", ".cursor"), "editor settings can run commands"),
+    **dict.fromkeys((".vs", ".fleet", ".nvim", ".vim"), "editor settings can run commands"),
     **dict.fromkeys((".circleci", ".buildkite", ".gitea", ".forgejo", ".woodpecker"), "CI workflows run with secrets"),
+    **dict.fromkeys((".azure-pipelines", ".semaphore", ".teamcity"), "CI workflows run with secrets"),
     **dict.fromkeys((".claude", ".crewai", ".backend-crew"), "settings of agents belong to the person"),
+    **dict.fromkeys((".codex", ".gemini", ".continue", ".windsurf"), "settings of agents belong to the person"),
 }
 _RUN_NAMES = {
-    **dict.fromkeys((".gitmodules", ".gitconfig", ".lfsconfig"), "git settings belong to the person"),
+    # Attributes choose which of the person's filter, merge and diff programs git runs on a file.
+    **dict.fromkeys((".gitmodules", ".gitconfig", ".lfsconfig", ".gitattributes"), "git settings belong to the person"),
     **dict.fromkeys(("sitecustomize.py", "usercustomize.py"), "the interpreter runs it at every start"),
     **dict.fromkeys((".gitlab-ci.yml", ".travis.yml", "azure-pipelines.yml"), "CI workflows run with secrets"),
     **dict.fromkeys(("jenkinsfile", "bitbucket-pipelines.yml", ".drone.yml"), "CI workflows run with secrets"),
-    **dict.fromkeys((".pre-commit-config.yaml", "lefthook.yml"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".azure-pipelines.yml", "appveyor.yml", ".appveyor.yml"), "CI workflows run with secrets"),
+    **dict.fromkeys(("cloudbuild.yaml", "cloudbuild.yml", "buildspec.yml"), "CI workflows run with secrets"),
+    **dict.fromkeys((".drone.yaml", ".gitlab-ci.yaml", ".travis.yaml"), "CI workflows run with secrets"),
+    **dict.fromkeys((".pre-commit-config.yaml", ".pre-commit-config.yml"), "git hooks run on the person's machine"),
+    **dict.fromkeys(("lefthook.yml", "lefthook.yaml", "lefthook.toml"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".lefthook.yml", ".lefthook.yaml", ".lefthook.toml"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".huskyrc", ".huskyrc.json", ".overcommit.yml"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".simple-git-hooks.json", "simple-git-hooks.json"), "git hooks run on the person's machine"),
+    **dict.fromkeys((".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".dir-locals.el"), "editor settings can run commands"),
+    **dict.fromkeys((".cursorrules", ".windsurfrules", ".aider.conf.yml"), "settings of agents belong to the person"),
     **dict.fromkeys((".mcp.json", ".crewignore"), "settings of agents belong to the person"),
 }
 _CI_PREFIXES = (".github/workflows", ".github/actions", ".gitlab/ci")
@@ -94,6 +109,8 @@ def is_write_denied(path: str) -> str | None:
         if reason := _RUN_FOLDERS.get(part):
             return reason
     name = parts[-1] if parts else ""
+    if name.endswith(".code-workspace"):
+        return "editor settings can run commands"
     if name.endswith(".pth"):
         return "the interpreter runs it at every start"
     # As a folder, `.gitmodules` or `sitecustomize.py` would be taken for the file by nobody, except for imports.

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backend_crew.tools import process
 from backend_crew.tools.deny import is_write_denied
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
-from backend_crew.tools.gitcall import DEFAULT_PATH, Git, as_owner, find_git, give, owner_of, scratch
+from backend_crew.tools.gitcall import Git, as_owner, find_git, give, owner_of, scratch
 from backend_crew.tools.workspace import MissingPathError, clean_path, open_parent, read_file, replace_file
 
 DIRTY_MESSAGE = "Uncommitted work included by the person"
@@ -30,7 +31,6 @@ class Repository:
     head: str
     branch: str | None
     dirty: tuple[str, ...]
-    shallow: bool
     git: Path = Path("/usr/bin/git")
 
 
@@ -54,7 +54,7 @@ class Change:
     removed: int
 
 
-def inspect(path: Path, *, search_path: str = DEFAULT_PATH) -> Repository:
+def inspect(path: Path, *, search_path: str = process.SEARCH_PATH) -> Repository:
     """Look at the repository that holds `path`, as its owner, changing nothing.
 
     Raises ToolRefused when it is no folder, no git repository, bare, without commits, or a partial clone.
@@ -74,9 +74,8 @@ def inspect(path: Path, *, search_path: str = DEFAULT_PATH) -> Repository:
     if partial.stdout.strip():
         raise ToolRefused(f"{root} is a partial clone, its objects are incomplete: clone it without --filter.")
     branch = git.run("symbolic-ref", "-q", "--short", "HEAD", cwd=root, ok=(0, 1)).stdout.strip()
-    shallow = git.line("rev-parse", "--is-shallow-repository", cwd=root) == "true"
     head_sha = commit.stdout.strip()
-    return Repository(root, head_sha, branch or None, _dirty(git, root, head_sha), shallow, git.program)
+    return Repository(root, head_sha, branch or None, _dirty(git, root, head_sha), git.program)
 
 
 def clone(repository: Repository, into: Path, *, include_dirty: bool, denied: Callable[[str], bool]) -> Clone:
@@ -106,7 +105,7 @@ def clone(repository: Repository, into: Path, *, include_dirty: bool, denied: Ca
     return Clone(git_dir, tree, base, repository.git)
 
 
-def open_clone(folder: Path, base: str, *, search_path: str = DEFAULT_PATH) -> Clone:
+def open_clone(folder: Path, base: str, *, search_path: str = process.SEARCH_PATH) -> Clone:
     """Open the clone that `clone` made in the folder; raises ToolFault when it is not there any more."""
     folder = folder.resolve()
     made = Clone(folder / "repository.git", folder / "tree", base, find_git(search_path, outside=folder))
@@ -143,6 +142,14 @@ def reset(clone: Clone, sha: str) -> None:
     git = _git(clone)
     git.run("reset", "--quiet", "--hard", _sha(sha), cwd=clone.tree)
     git.run("clean", "-ffdxq", cwd=clone.tree)
+
+
+def export(clone: Clone, sha: str, folder: Path) -> None:
+    """Write a commit's files into the new folder `folder`, from the objects alone: the tree may hold others by now."""
+    folder.mkdir(mode=0o700)
+    with scratch() as private:
+        flags = ("--reset", "-u", "--quiet")
+        replace(_git(clone), tree=folder).run("read-tree", *flags, _sha(sha), cwd=folder, index=private / "index")
 
 
 def changes(clone: Clone, old: str, new: str | None = None) -> tuple[Change, ...]:

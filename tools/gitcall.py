@@ -11,7 +11,6 @@ from pathlib import Path
 from backend_crew.tools import process
 from backend_crew.tools.errors import ToolFault
 
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 NAME = "backend-crew"
 EMAIL = "backend-crew@localhost"
 _OUTPUT_LIMIT = 64_000_000
@@ -91,7 +90,7 @@ class Git:
     def read(self, path: Path) -> bytes:
         """Read a file as the owner would; b"" when it is missing or they may not read it."""
         argv = [*as_owner(self.owner), "cat", "--", str(path)]
-        done = process.run(argv, cwd=Path("/"), env={"PATH": DEFAULT_PATH}, output_limit=_OUTPUT_LIMIT * 8)
+        done = process.run(argv, cwd=Path("/"), env={"PATH": process.SEARCH_PATH}, output_limit=_OUTPUT_LIMIT * 8)
         if done.truncated:
             raise ToolFault(f"{path} is too large to be read.")
         return done.raw if done.ok else b""
@@ -108,7 +107,7 @@ class Git:
             yield from (f"--work-tree={self.tree}", "-c", "core.bare=false")
 
 
-def find_git(search_path: str = DEFAULT_PATH, *, outside: Path | None = None) -> Path:
+def find_git(search_path: str = process.SEARCH_PATH, *, outside: Path | None = None) -> Path:
     """Find git in a PATH string; relative entries and those inside `outside` (the repository) are passed over.
 
     Raises ToolFault when there is none.
@@ -132,7 +131,7 @@ def as_owner(owner: Owner | None) -> tuple[str, ...]:
     """Give the words that run a command as that user without any other group; raises ToolFault without setpriv."""
     if owner is None:
         return ()
-    setpriv = shutil.which("setpriv", path="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    setpriv = shutil.which("setpriv", path=f"{process.SEARCH_PATH}:/usr/sbin:/sbin")
     if setpriv is None:
         raise ToolFault("setpriv (util-linux) was not found: run as the repository's owner instead of as root.")
     return (setpriv, f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups", "--")
@@ -141,7 +140,7 @@ def as_owner(owner: Owner | None) -> tuple[str, ...]:
 def environment(config: Path, program_folder: str) -> dict[str, str]:
     """Give the whole environment of a git command whose global configuration is the file `config`."""
     return {
-        "PATH": f"{program_folder}:{DEFAULT_PATH}",
+        "PATH": f"{program_folder}:{process.SEARCH_PATH}",
         "HOME": "/nonexistent",
         "LC_ALL": "C.UTF-8",
         "GIT_CONFIG_GLOBAL": str(config),

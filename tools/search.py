@@ -4,7 +4,7 @@ import ast
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.workspace import JUNK_FOLDERS, MissingPathError, read_file
 
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_LIMIT = 500
 _COLUMNS = 300
 _A_FILE = 50
@@ -38,7 +37,7 @@ class Match:
     text: str
 
 
-def find_rg(search_path: str = DEFAULT_PATH) -> Path:
+def find_rg(search_path: str = process.SEARCH_PATH) -> Path:
     """Find ripgrep beside the running Python, then in a PATH string; raises ToolFault with the way to install it."""
     beside = Path(sys.executable).parent
     found = shutil.which("rg", path=str(beside)) or shutil.which("rg", path=search_path)
@@ -54,37 +53,46 @@ def search(
     glob: str | None = None,
     literal: bool = False,
     limit: int = 100,
-    search_path: str = DEFAULT_PATH,
+    search_path: str = process.SEARCH_PATH,
+    hides: Callable[[str], bool] | None = None,
 ) -> tuple[Match, ...]:
     """Give the lines below root that match a regular expression (or literal text), `limit` and 50 a file at most.
 
-    Honours .gitignore and .crewignore; leaves out denied files and hidden ones but the common. `glob` such as
-    `app/**/*.py` or `*.{js,ts}` narrows the paths. Raises ToolRetry on a bad pattern or one that takes over 30 s.
+    Honours .gitignore and .crewignore; leaves out denied files, those that `hides` names and hidden ones but the
+    common. `glob` such as `app/**/*.py` or `*.{js,ts}` narrows the paths. Raises ToolRetry on a bad pattern or one that takes over 30 s.
     """
     if not pattern or "\n" in pattern or "\0" in pattern:
         raise ToolRetry("the pattern is empty or holds a line end or NUL: search for text within one line.")
     wanted = _glob_regex(glob) if glob else None
     flags = [*_file_flags(root, glob), *(["--fixed-strings"] if literal else []), f"--regexp={pattern}"]
     lines = _run(root, flags, search_path)
-    return _bounded(lines, wanted, min(max(limit, 1), MAX_LIMIT))
+    return _bounded(lines, wanted, min(max(limit, 1), MAX_LIMIT), hides)
 
 
-def find_symbol(root: Path, name: str, *, limit: int = 50, search_path: str = DEFAULT_PATH) -> tuple[Match, ...]:
-    """Give the lines where a function, class, type, table or constant of that name is defined.
+def find_symbol(
+    root: Path,
+    name: str,
+    *,
+    limit: int = 50,
+    search_path: str = process.SEARCH_PATH,
+    hides: Callable[[str], bool] | None = None,
+) -> tuple[Match, ...]:
+    """Give the lines where a function, class, type, table or constant of that name is defined, in files not hidden.
 
     Python is parsed; other languages are matched by the form of their declarations.
     """
     plain = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
     if not re.fullmatch(r"[A-Za-z_$][\w$]*", plain, re.ASCII):
         raise ToolRetry(f"{name!r} is no identifier: give the bare name of a function, class, type or table.")
-    found = _bounded(_run(root, [*_file_flags(root, None), f"--regexp={_definition(plain)}"], search_path), None, 5_000)
+    lines = _run(root, [*_file_flags(root, None), f"--regexp={_definition(plain)}"], search_path)
+    found = _bounded(lines, None, 5_000, hides)
     parsed: dict[str, frozenset[int] | None] = {}
     kept: list[Match] = []
     for match in found:
         if match.path not in parsed:
             parsed[match.path] = _defined_at(root, match.path, plain)
-        lines = parsed[match.path]
-        if lines is None or match.line in lines:
+        defined = parsed[match.path]
+        if defined is None or match.line in defined:
             kept.append(match)
     return tuple(kept[: min(max(limit, 1), MAX_LIMIT)])
 
@@ -113,7 +121,7 @@ def _run(root: Path, flags: Sequence[str], search_path: str) -> str:
         *(f"--max-columns={_COLUMNS}", "--max-columns-preview", "--max-filesize=2M", f"--max-count={_A_FILE}"),
         *(*flags, "--", "."),
     ]
-    env = {"PATH": DEFAULT_PATH, "LC_ALL": "C.UTF-8"}
+    env = {"PATH": process.SEARCH_PATH, "LC_ALL": "C.UTF-8"}
     done = process.run(argv, cwd=root, env=env, timeout_s=_TIMEOUT_S, output_limit=8_000_000)
     if done.timed_out:
         raise ToolRetry(f"the search took over {_TIMEOUT_S:.0f} s: narrow it by a glob or a longer pattern.")
@@ -124,10 +132,13 @@ def _run(root: Path, flags: Sequence[str], search_path: str) -> str:
     return done.stdout
 
 
-def _bounded(output: str, wanted: re.Pattern[str] | None, limit: int) -> tuple[Match, ...]:
+def _bounded(
+    output: str, wanted: re.Pattern[str] | None, limit: int, hides: Callable[[str], bool] | None
+) -> tuple[Match, ...]:
     found: list[Match] = []
     for match in _matches(output.split("\n")):
-        if _is_hidden(match.path) or is_read_denied(match.path) or (wanted and not wanted.fullmatch(match.path)):
+        kept = not (_is_hidden(match.path) or is_read_denied(match.path) or (hides and hides(match.path)))
+        if not kept or (wanted and not wanted.fullmatch(match.path)):
             continue
         found.append(match)
         if len(found) == limit:

@@ -1,21 +1,34 @@
 """Finds secrets by value and by shape, and takes them out of text that leaves for a model or a log."""
 
 import base64
+import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from backend_crew.tools.deny import is_env_file
+from backend_crew.tools.deny import SECRET_MARK, is_env_file
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.workspace import JUNK_FOLDERS, read_file
 
-MARK = "[secret]"
+MARK = SECRET_MARK
 MIN_LENGTH = 8
 _MAX_FILES = 50
+_MAX_CONFIGURATIONS = 200
 _MAX_BYTES = 256_000
+_CONFIGURATION = (".yml", ".yaml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".json", ".xml", ".tf")
+_LOCKS = ("package-lock.json", "composer.lock", "pnpm-lock.yaml", "npm-shrinkwrap.json", "packages.lock.json")
+# Detectors of detect-secrets whose pattern is the form of one provider's keys. Left out are those that take ordinary
+# words (Artifactory, IP addresses, entropy) and those that ours do better (key blocks, URLs, tokens in three parts).
+_DETECTORS = """
+    aws.AWSKeyDetector azure_storage_key.AzureStorageKeyDetector cloudant.CloudantDetector discord.DiscordBotTokenDetector
+    github_token.GitHubTokenDetector gitlab_token.GitLabTokenDetector ibm_cloud_iam.IbmCloudIamDetector
+    ibm_cos_hmac.IbmCosHmacDetector mailchimp.MailchimpDetector npm.NpmDetector openai.OpenAIDetector
+    pypi_token.PypiTokenDetector sendgrid.SendGridDetector slack.SlackDetector softlayer.SoftlayerDetector
+    square_oauth.SquareOAuthDetector stripe.StripeDetector telegram_token.TelegramBotTokenDetector twilio.TwilioKeyDetector"""
 _COMMON_WORDS = """
     localhost development production staging testing disabled enabled password password1 postgres postgresql
     changeme change-me changeit change_me change-this example username database undefined required optional
@@ -27,6 +40,7 @@ _EXAMPLE_WORDS = "pass passwd password pwd secret user username test root admin 
 _SECRET_NAME = re.compile(
     r"secret|token|passw|passphrase|pwd|api_?key|private|credential|salt|signing|_key$|^key$|dsn|auth$", re.I
 )
+_NAMED_LINE = re.compile(r"(?:secret|token|passw|pwd|key|auth|credential|salt|dsn)\w*\W{1,8}\S", re.I)
 # TOKEN_HEADER=X-Session-Token tells nothing, and such words stand all over the code.
 _HARMLESS_NAME = re.compile(
     r"(ur[li]|host|port|name|user|header|algorithm|minutes|seconds|hours|days|ttl|expir\w*|path|file|dir|issuer|audience"
@@ -75,6 +89,7 @@ _URL_PASSWORD = re.compile(
     r"([a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>]{0,100}:)([^\s/@\"'<>{}$%()*]{1,200}|[^\s/@\"'<>{}$()*]{3,200})(?=@[\w\[{.-])",
     re.I,
 )
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.I)
 _ENV_LINE = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)[ \t]*=[ \t]*
     (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\n]*))""",
@@ -88,25 +103,102 @@ class Redactor:
     def __init__(self, values: Iterable[str]) -> None:
         """Take the values; those that ordinary text may hold (short, common, numbers, paths) are left out."""
         forms = {form for value in values for part in _secret_parts(value) for form in _forms(part)}
-        ordered = sorted(forms, key=lambda form: (-len(form), form))
-        self._values = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
 
     def __call__(self, text: str) -> str:
         """Give the text with every secret replaced by `[secret]`."""
-        if self._values is not None:
-            text = self._values.sub(MARK, text)
-        return _URL_PASSWORD.sub(_without_password, _SHAPES.sub(MARK, text))
+        if not text:
+            return text
+        # One after another: looking for a fixed text is so fast that an alternation of all of them is far slower.
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MARK)
+        text = _URL_PASSWORD.sub(_without_password, _SHAPES.sub(MARK, text))
+        for pattern in _detectors():
+            text = pattern.sub(_without_group, text)
+        return text
+
+    def deep(self, value: Any) -> Any:
+        """Give a JSON-like value with every secret in its texts replaced, keys of mappings included."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, Mapping):
+            return {self(name) if isinstance(name, str) else name: self.deep(inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.deep(inner) for inner in value]
+        return value
+
+
+def redactor(root: Path, environment: Mapping[str, str]) -> Redactor:
+    """Make the redactor of a repository: what its `.env` and configuration files and our environment hold."""
+    values = (*values_from_env_files(root), *values_from_configuration(root), *values_from_environment(environment))
+    return Redactor(values)
+
+
+def values_from_environment(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Give what variables of a secret's name, and URLs, hold that may be secret; never to be shown."""
+    return tuple(
+        part
+        for name, value in environment.items()
+        if _URL.match(value) or (_SECRET_NAME.search(name) and not _HARMLESS_NAME.search(name))
+        for part in _secret_parts(value)
+    )
+
+
+def values_from_configuration(root: Path) -> tuple[str, ...]:
+    """Give the passwords and keys that configuration files below root hold in plain text; never to be shown.
+
+    The 200 first files (by path) of up to 256 kB are read. Values that could be names (letters, `-`, `_` and `.` alone)
+    are left out: taking those out of every text would leave models with holes in ordinary code.
+    """
+    values: dict[str, None] = {}
+    for path in _files(root, _is_configuration, _MAX_CONFIGURATIONS):
+        for line in _text_of(root, path).splitlines():
+            if len(line) > 2_000:
+                continue
+            if "://" in line:
+                values.update(dict.fromkeys(match[2] for match in _URL_PASSWORD.finditer(line)))
+            if _NAMED_LINE.search(line):
+                values.update(dict.fromkeys(_assigned(path, line)))
+    return tuple(value for value in values if not re.fullmatch(r"[A-Za-z._-]*|\[secret\]", value))
+
+
+def _assigned(path: str, line: str) -> Iterator[str]:
+    from detect_secrets.plugins.keyword import KeywordDetector
+
+    for found in KeywordDetector().analyze_line(filename=path, line=line):
+        if value := found.secret_value:
+            yield value
+
+
+def _is_configuration(name: str) -> bool:
+    return name.endswith(_CONFIGURATION) and name not in _LOCKS
+
+
+@functools.cache
+def _detectors() -> tuple[re.Pattern[str], ...]:
+    """The patterns of detect-secrets that we use; imported at the first text, because it takes a tenth of a second."""
+    from importlib import import_module
+
+    found = []
+    for name in _DETECTORS.split():
+        module, _, detector = name.partition(".")
+        found += getattr(import_module(f"detect_secrets.plugins.{module}"), detector)().denylist
+    return tuple(found)
+
+
+def _without_group(match: re.Match[str]) -> str:
+    """Take out the secret part where the pattern marks one, else all that matched."""
+    part = next((number for number, text in enumerate(match.groups(), 1) if text and len(text) >= 16), 0)
+    start, end = match.span(part)
+    return f"{match.string[match.start() : start]}{MARK}{match.string[end : match.end()]}"
 
 
 def values_from_env_files(root: Path) -> tuple[str, ...]:
     """Give what the real `.env` files below root hold that may be secret; for a Redactor, never to be shown."""
     values: dict[str, None] = {}
-    for path in _env_files(root):
-        try:
-            text = read_file(root, path, _MAX_BYTES)[0].decode("utf-8", "replace")
-        except ToolError:  # a link or a device: nobody else reads it either
-            continue
-        for match in _ENV_LINE.finditer(text):
+    for path in _files(root, is_env_file, _MAX_FILES):
+        for match in _ENV_LINE.finditer(_text_of(root, path)):
             value = _value(match)
             named = _SECRET_NAME.search(match["name"]) and not _HARMLESS_NAME.search(match["name"])
             if named or _looks_random(value) or "://" in value:
@@ -114,12 +206,19 @@ def values_from_env_files(root: Path) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _env_files(root: Path) -> Iterator[str]:
+def _text_of(root: Path, path: str) -> str:
+    try:
+        return read_file(root, path, _MAX_BYTES)[0].decode("utf-8", "replace")
+    except ToolError:  # a link, a device, or too large
+        return ""
+
+
+def _files(root: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[str]:
     found = 0
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if name not in JUNK_FOLDERS)
-        for name in sorted(filter(is_env_file, names)):
-            if (found := found + 1) > _MAX_FILES:
+        for name in sorted(filter(wanted, names)):
+            if (found := found + 1) > limit:
                 return
             yield (Path(folder) / name).relative_to(root).as_posix()
 
@@ -140,7 +239,7 @@ def _looks_random(value: str) -> bool:
 def _secret_parts(value: str) -> Iterator[str]:
     """Give what is secret in a value: of a URL its passwords, of a key block its lines too, else the value itself."""
     value = value.strip()
-    if re.match(r"[a-z][a-z0-9+.-]*://", value, re.I):
+    if _URL.match(value):
         yield from _url_secrets(value)
         return
     if _is_secret(value):

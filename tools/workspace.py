@@ -1,20 +1,26 @@
 """Files of one folder, read and written without ever following a link out of it."""
 
 import difflib
-import errno
 import hashlib
 import os
-import stat
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import Protocol
 
-from backend_crew.tools.deny import fold, is_env_file, is_read_denied, is_write_denied
-from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
+from backend_crew.tools.confine import (
+    MissingPathError,
+    create_file,
+    open_folder,
+    open_inner,
+    open_parent,
+    open_plain,
+    read_at,
+    replace_file,
+)
+from backend_crew.tools.deny import SECRET_MARK, fold, is_env_file, is_read_denied, is_write_denied
+from backend_crew.tools.errors import ToolRefused, ToolRetry
 
 __all__ = [
     "READ_LIMIT",
@@ -40,8 +46,6 @@ LINES_A_CALL = 400
 LINE_WIDTH = 2_000
 _JUNK = ".git .hg .svn .venv venv node_modules __pycache__ .mypy_cache .ruff_cache .pytest_cache .tox .nox"
 JUNK_FOLDERS = frozenset(_JUNK.split())
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class WriteScope(Protocol):
@@ -57,10 +61,6 @@ class ReadOnly:
     def check_write(self, path: str) -> None:
         """Raise ToolRefused."""
         raise ToolRefused(f"{path!r} cannot be written: this step only reads. Describe the change in what you submit.")
-
-
-class MissingPathError(ToolRetry):
-    """There is no such file; the message names close ones."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,38 @@ def read_file(root: Path, path: str, limit: int = READ_LIMIT) -> tuple[bytes, in
     Raises MissingPathError, or ToolRefused for links, devices, hard links, holes and files over `limit` bytes.
     """
     with open_parent(root, clean_path(path)) as (parent, name):
-        return _read_at(parent, name, path, limit)
+        return read_at(parent, name, path, limit)
 
 
 class Workspace:
     """Reads and writes the files of one folder; writing asks the scope and the deny list first."""
 
-    def __init__(self, root: Path, scope: WriteScope) -> None:
-        """Work below `root`, which has to exist."""
+    def __init__(
+        self,
+        root: Path,
+        scope: WriteScope,
+        *,
+        ignored: Callable[[str], bool] | None = None,
+        redact: Callable[[str], str] | None = None,
+    ) -> None:
+        """Work below `root`, which has to exist.
+
+        Paths that are `ignored` are as if denied. Text in which `redact` finds more secrets than the file had is not
+        written, nor text with more of the marks that stand for a secret.
+        """
         self.root = root
         self._scope = scope
+        self._ignored = ignored or (lambda _: False)
+        self._redact = redact or (lambda text: text)
         self._seen: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Start anew: nothing counts as read."""
+        self._seen.clear()
+
+    def hides(self, path: str) -> bool:
+        """Say whether a path is kept from agents, by the deny list or an ignore file."""
+        return is_read_denied(path) is not None or self._ignored(path)
 
     def read_bytes(self, path: str, limit: int = READ_LIMIT) -> bytes:
         """Give a file's bytes; raises ToolRetry when it is missing, ToolRefused when it is denied or not plain."""
@@ -141,7 +162,7 @@ class Workspace:
         clean = self._readable(path)
         try:
             with open_parent(self.root, clean) as (parent, name):
-                os.close(_open_plain(parent, name, clean))
+                os.close(open_plain(parent, name, clean))
         except MissingPathError:
             return False
         return True
@@ -150,8 +171,8 @@ class Workspace:
         """Name the files below the folder `prefix`, sorted, `limit` at most; denied ones and links are left out."""
         clean = self._readable(prefix) if clean_path(prefix) else ""
         try:
-            with _folder(self.root, clean) as found:
-                return tuple(sorted(_walk(found, f"{clean}/" if clean else ""))[:limit])
+            with open_folder(self.root, clean) as found:
+                return tuple(sorted(self._walk(found, f"{clean}/" if clean else ""))[:limit])
         except MissingPathError:
             raise MissingPathError(self._missing(clean)) from None
 
@@ -159,16 +180,19 @@ class Workspace:
         """Write a whole file at once and give its new sha256; `expected` is the sha256 read, None = must not exist."""
         clean = self._writable(path)
         data = _encode(text, clean)
-        with open_parent(self.root, clean, create=True) as (parent, name):
+        if expected is None:
+            self._check_secrets("", text, clean)
+        with open_parent(self.root, clean, create=expected is None) as (parent, name):
             if expected is None:
-                _create(parent, name, data, clean)
+                create_file(parent, name, data, clean)
             else:
-                old, mode = _read_at(parent, name, clean, READ_LIMIT)
+                old, mode = read_at(parent, name, clean, READ_LIMIT)
                 if _sha256(old) != expected:
                     raise ToolRetry(
                         f"{clean} is not what you read: its sha256 is {_sha256(old)}, you expected {expected}. "
                         "Read it again before you write it."
                     )
+                self._check_secrets(old.decode("utf-8", "replace"), text, clean)
                 replace_file(parent, name, data, mode)
         self._seen[clean] = _sha256(data)
         return self._seen[clean]
@@ -188,7 +212,7 @@ class Workspace:
         clean = self._writable(path)
         try:
             with open_parent(self.root, clean) as (parent, name):
-                os.close(_open_plain(parent, name, clean))
+                os.close(open_plain(parent, name, clean))
                 os.unlink(name, dir_fd=parent)
         except MissingPathError:
             raise MissingPathError(self._missing(clean)) from None
@@ -200,6 +224,8 @@ class Workspace:
             raise ToolRetry("the path is empty: name a file relative to the repository root.")
         if reason := is_read_denied(clean):
             raise ToolRefused(f"{clean!r} is not accessible to agents: it is {reason}.")
+        if self._ignored(clean):
+            raise ToolRefused(f"{clean!r} is not accessible to agents: .crewignore names it.")
         return clean
 
     def _writable(self, path: str) -> str:
@@ -208,6 +234,37 @@ class Workspace:
             raise ToolRefused(f"{clean!r} may not be changed by agents: {reason}.")
         self._scope.check_write(clean)
         return clean
+
+    def _check_secrets(self, old: str, new: str, path: str) -> None:
+        """Refuse text that would put a secret into the file, or the mark of one where its value stands."""
+        if new.count(SECRET_MARK) > old.count(SECRET_MARK):
+            raise ToolRefused(
+                f"the text for {path} holds {SECRET_MARK}, which stands for a value that is not shown to you: "
+                "edit around it, or read the value from the environment."
+            )
+        marks = self._redact(new).count(SECRET_MARK)
+        if marks > new.count(SECRET_MARK) and marks > self._redact(old).count(SECRET_MARK):
+            raise ToolRefused(
+                f"the text for {path} holds what looks like a password or key: read it from the environment, "
+                "and use short made-up words in tests and examples."
+            )
+
+    def _walk(self, folder: int, prefix: str) -> Iterator[str]:
+        with os.scandir(folder) as entries:
+            found = [
+                (one.name, one.is_dir(follow_symlinks=False), one.is_file(follow_symlinks=False)) for one in entries
+            ]
+        for name, is_folder, is_file in found:
+            path = prefix + name
+            if not name.isprintable() or self.hides(f"{path}/" if is_folder else path):
+                continue
+            if is_file:
+                yield path
+            elif is_folder and name not in JUNK_FOLDERS and (inner := open_inner(folder, name)) is not None:
+                try:
+                    yield from self._walk(inner, f"{path}/")
+                finally:
+                    os.close(inner)
 
     def _missing(self, path: str) -> str:
         names = self.list(limit=5_000)
@@ -219,162 +276,6 @@ class Workspace:
         return f"there is no file {path!r}. " + (
             f"Close: {', '.join(near)}." if near else "List the folder to see names."
         )
-
-
-@contextmanager
-def _folder(root: Path, path: str, create: bool = False) -> Iterator[int]:
-    """Open a folder below root, one component after another, on root's own file system."""
-    try:
-        current = os.open(root, _FOLDER)
-    except OSError as error:
-        raise ToolFault(f"the folder {root} cannot be opened: {error.strerror}.") from None
-    try:
-        device = os.fstat(current).st_dev
-        for part in path.split("/") if path else ():
-            if create:
-                with suppress(FileExistsError):
-                    os.mkdir(part, 0o755, dir_fd=current)
-            inner = _open_part(current, part, path)
-            os.close(current)
-            current = inner
-            if os.fstat(current).st_dev != device:
-                raise ToolRefused(f"{path!r} lies on another file system than the repository.")
-        yield current
-    finally:
-        os.close(current)
-
-
-@contextmanager
-def open_parent(root: Path, path: str, create: bool = False) -> Iterator[tuple[int, str]]:
-    """Open the folder that holds the path, without following links; give its descriptor and the last name."""
-    folder, _, name = path.rpartition("/")
-    with _folder(root, folder, create) as parent:
-        yield parent, name
-
-
-def _open_part(parent: int, part: str, path: str) -> int:
-    try:
-        return os.open(part, _FOLDER, dir_fd=parent)
-    except FileNotFoundError:
-        raise MissingPathError(f"there is no folder {path!r}.") from None
-    except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            raise ToolRefused(f"{path!r} cannot be opened: {error.strerror}.") from None
-        raise ToolRefused(f"{path!r} goes through {part!r}, which is {_kind(parent, part)}, not a folder.") from None
-
-
-def _open_plain(parent: int, name: str, path: str) -> int:
-    """Open a file for reading when it is regular, of one name, without holes and on its folder's file system."""
-    try:
-        opened = os.open(name, _FILE, dir_fd=parent)
-    except FileNotFoundError:
-        raise MissingPathError(f"there is no file {path!r}.") from None
-    except OSError as error:
-        found = _kind(parent, name) if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV) else error.strerror
-        raise ToolRefused(f"{path!r} is refused: {found}. Only regular files are read and written.") from None
-    problem = _problem(opened, parent)
-    if problem is None:
-        return opened
-    os.close(opened)
-    raise ToolRefused(f"{path!r} is refused: it is {problem}. Only regular files are read and written.")
-
-
-def _problem(opened: int, parent: int) -> str | None:
-    facts = os.fstat(opened)
-    if not stat.S_ISREG(facts.st_mode):
-        return _kind_of(facts.st_mode)
-    if facts.st_nlink > 1:
-        return f"a hard link: {facts.st_nlink} names share its bytes"
-    if facts.st_dev != os.fstat(parent).st_dev:
-        return "on another file system than its folder"
-    if facts.st_size and os.lseek(opened, 0, os.SEEK_HOLE) < facts.st_size:
-        return "a sparse file"
-    os.lseek(opened, 0, os.SEEK_SET)
-    return None
-
-
-def _read_at(parent: int, name: str, path: str, limit: int) -> tuple[bytes, int]:
-    opened = _open_plain(parent, name, path)
-    with os.fdopen(opened, "rb") as file:
-        data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ToolRefused(f"{path!r} is larger than {limit:,} bytes: search in it instead.")
-        return data, stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-
-
-def _kind(parent: int, name: str) -> str:
-    try:
-        return _kind_of(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except OSError as error:
-        return str(error.strerror)
-
-
-def _kind_of(mode: int) -> str:
-    kinds = {
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a FIFO",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-        stat.S_IFREG: "a file",
-    }
-    return kinds.get(stat.S_IFMT(mode), "no regular file")
-
-
-def _walk(folder: int, prefix: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        found = [
-            (entry.name, entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False)) for entry in entries
-        ]
-    for name, is_folder, is_file in found:
-        path = prefix + name
-        if is_read_denied(path) or not name.isprintable():
-            continue
-        if is_file:
-            yield path
-        elif is_folder and name not in JUNK_FOLDERS:
-            try:
-                inner = os.open(name, _FOLDER, dir_fd=folder)
-            except OSError:  # it vanished, or became something else since the scan
-                continue
-            try:
-                yield from _walk(inner, f"{path}/")
-            finally:
-                os.close(inner)
-
-
-def _temporary(parent: int, data: bytes, mode: int) -> str:
-    name = f".backend-crew-{token_hex(8)}.tmp"
-    opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
-    with os.fdopen(opened, "wb") as file:
-        file.write(data)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    return name
-
-
-def _create(parent: int, name: str, data: bytes, path: str) -> None:
-    """Make a new file; link() loses to whoever made one in between, where rename() would overwrite it."""
-    temporary = _temporary(parent, data, 0o644)
-    try:
-        os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-    except FileExistsError:
-        found = _kind(parent, name)
-        raise ToolRetry(f"{path} exists already ({found}): read it, then edit it or write with its sha256.") from None
-    finally:
-        os.unlink(temporary, dir_fd=parent)
-
-
-def replace_file(parent: int, name: str, data: bytes, mode: int) -> None:
-    """Write a whole file into an open folder at once, over whatever file or link has that name."""
-    temporary = _temporary(parent, data, mode & 0o777)
-    try:
-        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-    except OSError:
-        os.unlink(temporary, dir_fd=parent)
-        raise
 
 
 def _decode(data: bytes, path: str) -> str:
