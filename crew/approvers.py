@@ -2,7 +2,7 @@
 
 import getpass
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from backend_crew.crew import answers, gates
@@ -48,6 +48,13 @@ class By:
 
     channel: str
     actor: str
+    basis: Mapping[str, Any] = field(default_factory=dict)
+    """What it rests on, recorded with the decision: a policy's hash and rule."""
+
+    @classmethod
+    def here(cls, channel: str) -> "By":
+        """The person at this machine, through a channel."""
+        return cls(channel, person())
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,10 @@ def decide(journal: Journal, run: str, row: GateRow, ruling: Ruling, by: By) -> 
     """Record a decision about exactly what `row` showed; raises DecisionRefused when it does not fit."""
     given = ruling.digest
     if given is not None and not (len(given) >= 8 and row.digest.startswith(given)):
-        raise DecisionRefused(f"the decision names digest {given[:12]}, but gate {row.gate!r} shows {row.digest[:12]}")
+        raise DecisionRefused(
+            f"the decision names digest {given[:12]}, but gate {row.gate!r} shows {row.digest[:12]}; "
+            f"look at it with `backend-crew show {run}`"
+        )
     if ruling.verdict == gates.ANSWERED:
         raise DecisionRefused("answers are given with `backend-crew answer`")
     payload = {"path": row.packet["bound"]["path"]} if row.gate == gates.SCOPE.name else {}
@@ -83,9 +93,9 @@ def _record(journal: Journal, run: str, row: GateRow, ruling: Ruling, by: By, pa
             round=row.round,
             digest=row.digest,
             verdict=ruling.verdict,
-            reason=ruling.reason.strip(),
+            reason=journal.redact(ruling.reason.strip()),
             to_stage=target,
-            payload=payload,
+            payload=journal.redact.deep({**payload, **by.basis}),
             actor=by.actor,
             channel=by.channel,
         )
@@ -99,7 +109,7 @@ def answer(journal: Journal, run: str, row: GateRow, given: Mapping[str, Any], b
     reading = answers.read(Questions.model_validate(row.packet["data"]), given)
     payload = {"answers": reading.answers.model_dump(mode="json")}
     if reading.delegated:
-        journal.save_draft(run, row, payload)
+        journal.save_draft(run, row, journal.redact.deep(payload))
     else:
         _record(journal, run, row, Ruling(gates.ANSWERED), by, payload)
     return reading

@@ -11,10 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from backend_crew.crew.errors import DecisionRefused, JournalError, LeaseLost, UsageError
+from backend_crew.crew import ledger, settings
+from backend_crew.crew.chain import GENESIS, Chain
+from backend_crew.crew.errors import DecisionExpired, DecisionRefused, JournalError, LeaseLost, UsageError
 from backend_crew.crew.model import Status
 from backend_crew.crew.rows import Decision, GateRow, Output, Run, Totals, canonical, now, sha256
-from backend_crew.crew.tables import DECISIONS, EVENTS, GATES, INTENTS, METADATA, OUTPUTS, RUNS, USAGE
+from backend_crew.crew.tables import EVENTS, GATES, INTENTS, METADATA, OUTPUTS, RUNS, USAGE
+from backend_crew.tools import secrets
 
 __all__ = [
     "GENESIS",
@@ -30,17 +33,16 @@ __all__ = [
     "sha256",
 ]
 
-GENESIS = "0" * 64
 PARTIAL = "Partial"
 """The kind of an output that only keeps the work of a task that a person interrupted with a decision."""
-_CHAINED = ("run", "gate", "round", "digest", "verdict", "reason", "to_stage", "payload", "actor", "channel", "at")
 
 
 class Journal:
     """History in SQLite (the default) or any database that a URL names."""
 
-    def __init__(self, home: Path, url: str | None = None) -> None:
-        self.home = home
+    def __init__(self, home: Path, url: str | None = None, key: bytes | None = None) -> None:
+        """`key` seals decisions: without it they can be checked, but whoever writes the database can rewrite them."""
+        self.home, self._key = home, key
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._engine = sa.create_engine(url or f"sqlite:///{home / 'journal.db'}")
@@ -52,6 +54,8 @@ class Journal:
         except (OSError, DatabaseError, ValueError, sa.exc.ArgumentError) as error:
             raise JournalError(f"the journal in {home} cannot be opened: {_first_line(error)}") from error
         self._epochs: dict[str, int] = {}
+        self.redact = secrets.Redactor(secrets.values_from_environment(settings.environment()))
+        """Takes secrets out of everything that is recorded; whoever opens a run adds those of its repository."""
         self.listener: Callable[[str, str, Mapping[str, Any]], None] | None = None
         """Told of each event after it is recorded; progress displays and streams hang here."""
 
@@ -93,7 +97,7 @@ class Journal:
         """Record how the run stands now."""
         with self._write(run) as connection:
             connection.execute(
-                sa.update(RUNS).where(RUNS.c.id == run).values(status=status.value, reason=reason[:2000])
+                sa.update(RUNS).where(RUNS.c.id == run).values(status=status.value, reason=self.redact(reason)[:2000])
             )
 
     def set_options(self, run: str, options: Mapping[str, Any]) -> None:
@@ -129,11 +133,17 @@ class Journal:
         """Whether this journal holds the run's lease."""
         return run in self._epochs
 
+    def check_held(self, run: str) -> None:
+        """Raises LeaseLost unless this journal, and no later one, is working on the run."""
+        epochs = self._all(sa.select(RUNS.c.epoch).where(RUNS.c.id == run))
+        if run not in self._epochs or [row.epoch for row in epochs] != [self._epochs[run]]:
+            raise LeaseLost(f"run {run} is not being worked on by this program, or another one took it over")
+
     # -- outputs ------------------------------------------------------------------------------------------------
 
     def record(self, run: str, task: str, artifact: str, payload: Mapping[str, Any], commit: str | None) -> Output:
         """Record what a task handed in; the newest round counts."""
-        text = canonical(payload)
+        text = canonical(self.redact.deep(payload))
         with self._write(run) as connection:
             last = connection.execute(
                 sa.select(sa.func.max(OUTPUTS.c.round)).where(OUTPUTS.c.run == run, OUTPUTS.c.task == task)
@@ -214,40 +224,53 @@ class Journal:
     def decide(self, decision: Decision) -> Decision:
         """Record a decision about an open gate, once, in one transaction; raises DecisionRefused."""
         with self._decided_once(decision), self._write() as connection:
-            self._check_open(connection, decision)
-            previous = connection.execute(
-                sa.select(DECISIONS.c.hash).where(DECISIONS.c.run == decision.run).order_by(DECISIONS.c.seq.desc())
-            ).scalar()
-            values = {**vars(decision), "payload": canonical(decision.payload), "at": now()}
-            values["previous"] = previous or GENESIS
-            values["hash"] = _link(values)
-            connection.execute(sa.insert(DECISIONS).values(**values))
-            where = (GATES.c.run == decision.run, GATES.c.gate == decision.gate, GATES.c.round == decision.round)
-            connection.execute(sa.update(GATES).where(*where).values(open=False))
+            ledger.append(connection, Chain(decision.run, self._key), decision)
         return self.decisions(decision.run)[-1]
 
     def decisions(self, run: str) -> tuple[Decision, ...]:
-        """Every decision of a run, oldest first."""
-        query = sa.select(DECISIONS).where(DECISIONS.c.run == run).order_by(DECISIONS.c.seq)
-        return tuple(_decision(row) for row in self._all(query))
+        """Every decision of a run as it is recorded, oldest first."""
+        return tuple(ledger.decision(row) for row in self._all(ledger.decisions_of(run)))
 
     def decision(self, run: str, gate: str, digest: str) -> Decision | None:
-        """The newest decision about exactly that digest at that gate."""
-        found = [one for one in self.decisions(run) if one.gate == gate and one.digest == digest]
-        return found[-1] if found else None
+        """The newest decision about exactly that digest at that gate, from a chain that holds; raises JournalError."""
+        rows = self._all(ledger.decisions_of(run))
+        ledger.check(Chain(run, self._key), rows)
+        found = [row for row in rows if row.gate == gate and row.digest == digest]
+        return ledger.decision(found[-1]) if found else None
 
     def verify(self, run: str) -> str:
-        """Check the chain of decisions; returns its head, raises JournalError naming the first broken link."""
-        query = sa.select(DECISIONS).where(DECISIONS.c.run == run).order_by(DECISIONS.c.seq)
-        previous = GENESIS
-        for number, row in enumerate(self._all(query), start=1):
-            values = dict(row._mapping)
-            if values["previous"] != previous or values["hash"] != _link(values):
-                raise JournalError(
-                    f"decision {number} of run {run} was changed, moved or removed after it was recorded"
-                )
-            previous = values["hash"]
-        return previous
+        """Check the chain of decisions and what each was about; returns its head, raises JournalError."""
+        rows = self._all(ledger.decisions_of(run))
+        head = ledger.check(Chain(run, self._key), rows)
+        ledger.check_shown(run, rows, self._all(sa.select(GATES).where(GATES.c.run == run)))
+        return head
+
+    @property
+    def keyed(self) -> bool:
+        """Whether decisions are sealed with a key."""
+        return self._key is not None
+
+    def consume(
+        self, run: str, gate: str, digest: str, effect: str, *, hours: float | None, detail: Mapping[str, Any]
+    ) -> Decision:
+        """Take the one use of an approval, checked and recorded in one transaction; raises DecisionRefused.
+
+        It must be the newest decision at the newest round of the gate, about exactly this digest, and at most `hours`
+        old. What a process that died had begun is taken up again by whoever holds the run after it.
+        """
+        try:
+            with self._write(run) as connection:
+                decision = ledger.approval(connection, Chain(run, self._key), gate, digest)
+                if decision.expired(hours):
+                    raise DecisionExpired(
+                        f"the approval at gate {gate!r} is of {decision.at} and was good for {hours:g} hours; "
+                        "look at it again and approve it anew"
+                    )
+                epoch = self._epochs.get(run, 0)
+                ledger.begin_use(connection, decision, effect, {**self.redact.deep(detail), "epoch": epoch})
+                return decision
+        except IntegrityError as error:
+            raise DecisionRefused(f"the approval at gate {gate!r} of run {run} was used already") from error
 
     @contextlib.contextmanager
     def _decided_once(self, decision: Decision) -> Iterator[None]:
@@ -257,34 +280,19 @@ class Journal:
         except IntegrityError as error:
             raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} is already decided") from error
 
-    def _check_open(self, connection: sa.Connection, decision: Decision) -> None:
-        where = (GATES.c.run == decision.run, GATES.c.gate == decision.gate)
-        row = connection.execute(sa.select(GATES).where(*where).order_by(GATES.c.seq.desc())).first()
-        if row is None:
-            raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} has not been reached")
-        if row.round != decision.round or row.digest != decision.digest:
-            raise DecisionRefused(
-                f"the decision is about digest {decision.digest[:12]}, but gate {decision.gate!r} now shows "
-                f"{row.digest[:12]}; look at it again with `backend-crew show {decision.run}`"
-            )
-        if not row.open:
-            taken = connection.execute(
-                sa.select(DECISIONS).where(
-                    DECISIONS.c.run == decision.run,
-                    DECISIONS.c.gate == decision.gate,
-                    DECISIONS.c.round == decision.round,
-                )
-            ).first()
-            by = f": {taken.verdict} by {taken.actor} at {taken.at}" if taken else ""
-            raise DecisionRefused(f"gate {decision.gate!r} of run {decision.run} is already decided{by}")
-
     # -- intents, events, usage ---------------------------------------------------------------------------------
 
     def intend(self, run: str, kind: str, key: str, detail: Mapping[str, Any]) -> bool:
         """Record that an effect is about to happen; False when that very effect was begun before."""
         try:
             with self._write(run) as connection:
-                values = {"run": run, "kind": kind, "key": key, "detail": canonical(detail), "state": "begun"}
+                values = {
+                    "run": run,
+                    "kind": kind,
+                    "key": key,
+                    "detail": canonical(self.redact.deep(detail)),
+                    "state": "begun",
+                }
                 connection.execute(sa.insert(INTENTS).values(**values, at=now()))
         except IntegrityError:
             return False
@@ -294,7 +302,9 @@ class Journal:
         """Record how an effect ended."""
         with self._write(run) as connection:
             where = (INTENTS.c.run == run, INTENTS.c.kind == kind, INTENTS.c.key == key)
-            connection.execute(sa.update(INTENTS).where(*where).values(state=state, detail=canonical(detail)))
+            connection.execute(
+                sa.update(INTENTS).where(*where).values(state=state, detail=canonical(self.redact.deep(detail)))
+            )
 
     def intent(self, run: str, kind: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """The state and detail of an effect that was begun."""
@@ -304,7 +314,7 @@ class Journal:
 
     def event(self, run: str, kind: str, **data: Any) -> None:
         """Append one line to the run's event log."""
-        at = now()
+        at, data = now(), self.redact.deep(data)
         with self._write(run, durable=False) as connection:
             connection.execute(sa.insert(EVENTS).values(run=run, at=at, kind=kind, data=canonical(data)))
         line = canonical({"at": at, "event": kind, **data})
@@ -386,10 +396,6 @@ def _tune_sqlite(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
-def _link(values: Mapping[str, Any]) -> str:
-    return sha256(canonical([values["previous"], *(values[name] for name in _CHAINED)]))
-
-
 def _first_line(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
@@ -409,9 +415,3 @@ def _output(row: Any) -> Output:
 def _gate(row: Any) -> GateRow:
     draft = json.loads(row.draft) if row.draft else None
     return GateRow(row.gate, row.round, json.loads(row.packet), row.digest, row.at, draft, bool(row.open))
-
-
-def _decision(row: Any) -> Decision:
-    values = {name: row._mapping[name] for name in (*_CHAINED, "hash")}
-    values["payload"] = json.loads(row.payload)
-    return Decision(**values)

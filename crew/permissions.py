@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from backend_crew.crew import gates, stages
 from backend_crew.crew.artifacts import Design, PlannedFile
-from backend_crew.crew.journal import Journal
+from backend_crew.crew.journal import Journal, canonical, sha256
 from backend_crew.crew.roles import LIBRARY_TOOLS, CrewSpec, TaskSpec
 from backend_crew.tools.errors import ToolRefused
 
@@ -31,7 +31,8 @@ def approved_design(journal: Journal, run: str, spec: CrewSpec) -> Approval:
     decision = journal.decision(run, "design", row.digest)
     if decision is None or decision.verdict != gates.APPROVE:
         raise ToolRefused("no file can be written before a person has approved the design")
-    if packet.bound.get("design") != output.digest:
+    # made anew: a payload that was changed in the database would keep its old digest beside it
+    if packet.bound.get("design") != sha256(canonical(output.payload)):
         raise ToolRefused("the design changed after it was approved; it has to be approved again")
     return Approval(Design.recorded(output.payload), decision.hash)
 
@@ -71,7 +72,10 @@ def layers_open_to(task: TaskSpec) -> frozenset[str]:
 
 
 class Permissions:
-    """The write scope of the workspace and the tool check of every tool; it asks the journal each time."""
+    """The write scope of the workspace and the tool check of every tool; it asks the journal each time.
+
+    What the journal cannot answer is not allowed: its errors go through, and nothing is done.
+    """
 
     def __init__(self, journal: Journal, run: str, spec: CrewSpec, is_migration: Callable[[str], bool]) -> None:
         self._journal, self._run, self._spec = journal, run, spec
@@ -99,6 +103,7 @@ class Permissions:
         task = self._task
         if task is None:
             raise ToolRefused(f"{name} cannot be used: no task is being worked on")
+        self._journal.check_held(self._run)
         if name == "submit":
             return
         offered = task.tools or self._spec.roles[task.agent].tools
@@ -111,6 +116,7 @@ class Permissions:
         if task is None or not stages.BY_NAME[task.stage].writes:
             where = f"stage {task.stage!r}" if task else "no stage"
             raise ToolRefused(f"{path}: files cannot be changed in {where}")
+        self._journal.check_held(self._run)
         approval = approved_design(self._journal, self._run, self._spec)
         if self.is_migration(path) and task.stage != "implementation":
             raise ToolRefused(f"{path}: migrations cannot be changed after they were shown for approval")

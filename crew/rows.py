@@ -5,10 +5,13 @@ import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backend_crew.crew.model import Status
+
+_CLOCKS = timedelta(minutes=5)
+"""How far the clocks of two machines may differ."""
 
 
 def now() -> str:
@@ -95,6 +98,13 @@ class Decision:
     channel: str = ""
     at: str = ""
     hash: str = ""
+
+    def expired(self, hours: float | None) -> bool:
+        """Whether it is too old to let anything happen (None: never); one from the future is as little worth."""
+        if hours is None:
+            return False
+        age = datetime.now(UTC) - datetime.fromisoformat(self.at)
+        return not -_CLOCKS <= age <= timedelta(hours=hours)
 
 
 @dataclass(frozen=True)

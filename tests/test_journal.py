@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import make_journal, make_run, open_gate, ruling
 
+from backend_crew.crew.chain import Chain
 from backend_crew.crew.errors import DecisionRefused, JournalError, LeaseLost, UsageError
 from backend_crew.crew.journal import GENESIS, PARTIAL, Journal, canonical
 from backend_crew.crew.model import Status
@@ -299,13 +300,13 @@ def test_decisions_that_change_places_break_the_chain(decided: Journal, home: Pa
 
 def test_a_row_that_hashes_itself_is_not_enough(decided: Journal, home: Path) -> None:
     """The weak control: recomputing one row's own hash hides a change in it, until the next row is looked at."""
-    from backend_crew.crew.journal import _link
-
     with behind(home) as database:
         database.row_factory = sqlite3.Row
         row = dict(database.execute("SELECT * FROM decisions WHERE seq = 1").fetchone())
         row["verdict"] = "reject"
-        database.execute("UPDATE decisions SET verdict = 'reject', hash = ? WHERE seq = 1", (_link(row),))
+        database.execute(
+            "UPDATE decisions SET verdict = 'reject', hash = ? WHERE seq = 1", (Chain("r-1", None).link(row),)
+        )
     with pytest.raises(JournalError, match="decision 2 of run r-1"):
         decided.verify("r-1")
 

@@ -58,10 +58,11 @@ class Stand:
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
-    journal = make_journal(tmp_path / "home")
+    journal = make_journal(tmp_path / "home", "r-1", "r-2")
     permitted = Permissions(journal, "r-1", SPEC, lambda path: path.startswith("migrations/versions/"))
     (tmp_path / "tree").mkdir()
-    yield Stand(journal, permitted, Workspace(tmp_path / "tree", permitted))
+    with journal.lease("r-1"):
+        yield Stand(journal, permitted, Workspace(tmp_path / "tree", permitted))
     journal.close()
 
 
@@ -117,7 +118,7 @@ def test_an_approval_of_another_run_is_none(stand: Stand, tmp_path: Path) -> Non
     stand.approve()
     other = Permissions(stand.journal, "r-2", SPEC, lambda _: False)
     other.enter(SPEC.task("implement_business_logic"))
-    with pytest.raises(ToolRefused, match="before a person has approved"):
+    with stand.journal.lease("r-2"), pytest.raises(ToolRefused, match="before a person has approved"):
         other.check_write(SERVICE)
 
 

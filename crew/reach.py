@@ -1,0 +1,29 @@
+"""Where a run's repository and its commands can reach; what decides about them must lie elsewhere."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from backend_crew.crew import settings
+from backend_crew.crew.chain import KEY_FILE
+from backend_crew.crew.errors import UsageError
+
+#: Mounted into every sandbox.
+_SYSTEM = tuple(Path("/") / name for name in ("usr", "bin", "sbin", "lib", "lib64", "lib32", "libx32"))
+
+
+def check_outside(what: str, path: Path, places: Iterable[Path], instead: str = "") -> None:
+    """Raises UsageError when a file, links followed, lies in one of these folders or in a system folder."""
+    real = path.resolve()
+    for place in (*places, *_SYSTEM):
+        if real.is_relative_to(place.resolve()):
+            raise UsageError(
+                f"{what}: {path} lies in {place}, which a run can read or write; keep it in a folder outside of the "
+                f"repository, the state folder and the interpreter{instead}"
+            )
+
+
+def check_key(places: Iterable[Path]) -> None:
+    """Raises UsageError when the key that seals decisions is within reach."""
+    path = settings.key_file()
+    if path is not None:
+        check_outside(KEY_FILE, path, places)
