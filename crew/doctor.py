@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from backend_crew.crew import roles, settings
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.journal import Journal
-from backend_crew.tools import search
+from backend_crew.tools import process, search
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.process import run
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
@@ -39,7 +40,7 @@ def _python() -> Condition:
 
 
 def _git() -> Condition:
-    path = shutil.which("git", path="/usr/local/bin:/usr/bin:/bin")
+    path = shutil.which("git", path=process.SEARCH_PATH)
     if path is None:
         return Condition("git", False, "not found", "install git")
     done = run(
@@ -58,7 +59,12 @@ def _sandbox() -> Condition:
         return Condition("sandbox", False, str(error))
     if isinstance(found, NoSandbox):
         return Condition("sandbox", False, f"{found.reason} (without it no command runs)", found.fix)
-    return Condition("sandbox", True, f"bubblewrap {found.version}, tried: files, network and environment are closed")
+    said = f"{found.title}, tried: files, network, sockets, environment, processes and signals are closed"
+    if found.instead is None:
+        return Condition("sandbox", True, said)
+    # It holds, but less can be run in it: worth a fix, and no reason to stop.
+    lacks = f"what it cannot do: {'; '.join(found.engine.gaps)}; nothing better because {found.instead.reason}"
+    return Condition("sandbox", False, f"{said}; {lacks}", found.instead.fix, needed=False)
 
 
 def _ripgrep() -> Condition:
@@ -70,9 +76,8 @@ def _ripgrep() -> Condition:
 
 def _state(open_journal: Callable[[], Journal]) -> Condition:
     try:
-        journal = open_journal()
-        count = len(journal.runs())
-        journal.close()
+        with closing(open_journal()) as journal:
+            count = len(journal.runs())
         return Condition("state", True, f"{settings.state_home()} ({count} runs)")
     except BackendCrewError as error:
         return Condition("state", False, str(error), "set BACKEND_CREW_HOME to a folder that you can write")

@@ -153,9 +153,14 @@ def test_one_module_reads_the_environment() -> None:
 
 
 def test_programs_are_started_in_one_module() -> None:
-    """What import-linter cannot see: the os module starts programs too."""
+    """What import-linter cannot see: the os module starts programs too. The launcher is the far end of process.py; the
+    self-test holds the text of a probe that forks inside the sandbox.
+    """
     starts = re.compile(r"\bos\.(?:system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*)\b|create_subprocess")
-    assert [path.name for path in SHIPPED if starts.search(path.read_text(encoding="utf-8"))] == []
+    assert [path.name for path in SHIPPED if starts.search(path.read_text(encoding="utf-8"))] == [
+        "launcher.py",
+        "selftest.py",
+    ]
 
 
 def _lint_imports(config: Path) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.errors import ToolFault, ToolRetry
-from backend_crew.tools.process import run
+from backend_crew.tools.process import Extras, run
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -74,7 +74,7 @@ def test_no_descriptor_is_inherited_unless_passed(tmp_path: Path) -> None:
         os.set_inheritable(writer, True)
         command = [sys.executable, "-c", f"import os; os.write({writer}, b'x')"]
         assert not run(command, cwd=tmp_path, env=ENV).ok
-        assert run(command, cwd=tmp_path, env=ENV, pass_fds=(writer,)).ok
+        assert run(command, cwd=tmp_path, env=ENV, extras=Extras(pass_fds=(writer,))).ok
         assert os.read(reader, 10) == b"x"
     finally:
         os.close(reader)

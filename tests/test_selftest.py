@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 
 import backend_crew.tools.sandbox as sandbox_module
+from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.process import run
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
 
 BARE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def program_of(sandbox: Sandbox) -> Path:
+    """The bubblewrap that passed."""
+    assert isinstance(sandbox.engine, Bubblewrap)
+    return sandbox.engine.program
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +68,7 @@ def test_a_bwrap_that_does_not_isolate_is_found_out(tmp_path: Path) -> None:
 
 
 def test_a_bwrap_that_shares_the_network_is_found_out(tmp_path: Path, sandbox: Sandbox) -> None:
-    found = find_sandbox(candidates=[pretender(tmp_path, NET_BODY.format(bwrap=str(sandbox.bwrap)))])
+    found = find_sandbox(candidates=[pretender(tmp_path, NET_BODY.format(bwrap=str(program_of(sandbox))))])
     assert isinstance(found, NoSandbox)
     assert "host_loopback is True" in found.reason
     assert "canary is True" not in found.reason
@@ -72,7 +79,7 @@ def test_the_next_candidate_is_tried_and_each_failure_is_told(tmp_path: Path, sa
     old.write_text("#!/bin/sh\necho bubblewrap 0.6.1\n")
     old.chmod(0o755)
     bad = [tmp_path / "missing", Path("/bin/false"), old]
-    assert find_sandbox(candidates=[*bad, sandbox.bwrap]) == sandbox
+    assert find_sandbox(candidates=[*bad, program_of(sandbox)]) == sandbox
     found = find_sandbox(candidates=bad)
     assert isinstance(found, NoSandbox)
     for words in ("missing: Program not found", "/bin/false: does not tell its version", "0.6.1; 0.8 or newer"):
@@ -97,7 +104,7 @@ def test_it_holds_for_an_ordinary_user_too(sandbox: Sandbox) -> None:
             "found = find_sandbox(candidates=[Path(sys.argv[1])]); print(sys.version_info >= (3, 11), found)"
         )
         argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(python), "-B", "-c", code]
-        done = run([*argv, str(sandbox.bwrap)], cwd=folder, env=BARE_ENV | {"PYTHONPATH": name})
+        done = run([*argv, str(program_of(sandbox))], cwd=folder, env=BARE_ENV | {"PYTHONPATH": name})
     if not done.ok and ("PermissionError" in done.stderr or "ModuleNotFoundError" in done.stderr):
         pytest.skip("this checkout or its packages cannot be read by an ordinary user")
     assert done.ok, done.stderr

@@ -1,65 +1,9 @@
-"""The shape of the sandbox as bubblewrap arguments: what is mounted where, and the environment inside."""
+"""The shape of the sandbox as bubblewrap arguments: what is shared, what is mounted where."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from backend_crew.tools.errors import ToolRefused, ToolRetry
-from backend_crew.tools.runtime import Runtime
-
-# Of /etc only what programs need to start and to talk on the loopback; no accounts, no hosts, no credentials.
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "protocols", "services")
-_ETC_SSL = ("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "ca-certificates")
-_SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
-_COVERED = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libexec", "/usr/share")
-_RESERVED = (*_COVERED, "/usr/local/bin", "/usr/local/lib", "/etc", "/proc", "/sys", "/dev", "/boot", "/bin", "/sbin")
-# setpriv starts with the right to change its user: nothing of the repository may be linked into it.
-_LINKER = ("LD_", "GLIBC_", "GCONV_", "LOCPATH", "NLSPATH")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts of one box lie on the host, and where the copy appears inside."""
-
-    files: Path
-    at: Path
-    mounts: tuple[Path, ...]
-    overlays: tuple[str, ...]
-    etc: Path
-
-
-def check_place(at: Path) -> None:
-    """Raises ToolRefused when a copy mounted at `at` would cover the system or is no absolute, plain path."""
-    places = (at, at.resolve())
-    plain = at.is_absolute() and ".." not in at.parts
-    covers = any(Path(reserved).is_relative_to(place) for place in places for reserved in (*_RESERVED, "/tmp/home"))
-    inside = any(place.is_relative_to(reserved) for place in places for reserved in (*_RESERVED, "/lib", "/lib64"))
-    if not plain or covers or inside:
-        raise ToolRefused(
-            f"A repository at {at} would cover parts of the system inside the sandbox. Move it elsewhere."
-        )
-
-
-def environment(runtime: Runtime, extra: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment inside. Raises ToolRefused for linker variables, ToolRetry for values nobody can pass."""
-    path = [str(folder) for folder in runtime.path]
-    variables = {
-        "HOME": "/tmp/home",
-        "LANG": "C.UTF-8",
-        "LOGNAME": "sandbox",
-        "PATH": ":".join([*path, "/usr/local/bin", "/usr/bin", "/bin"]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": "/tmp",
-        "USER": "sandbox",
-        **runtime.env,
-        **extra,
-    }
-    for name, value in variables.items():
-        if name.startswith(_LINKER):
-            raise ToolRefused(f"The variable {name} is not allowed in the sandbox: it changes what programs load.")
-        if not name or "=" in name or "\0" in name + value:
-            raise ToolRetry(f"The variable {name!r} cannot be passed to a program. Remove '=' and NUL characters.")
-    return variables
+from backend_crew.tools.engine import SYSTEM_LINKS, Layout, shared_etc
 
 
 def bwrap_argv(
@@ -69,7 +13,7 @@ def bwrap_argv(
     return tuple(
         [
             *_isolation(as_root),
-            *_system(layout.etc),
+            *_system(layout.folder / "etc"),
             *_private(tmp_bytes),
             *_repository(layout),
             *("--remount-ro", "/", "--clearenv"),
@@ -93,7 +37,7 @@ def _isolation(as_root: bool) -> Iterator[str]:
 
 def _system(etc: Path) -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr")
-    for name in _SYSTEM_LINKS:
+    for name in SYSTEM_LINKS:
         path = Path("/") / name
         if path.is_symlink():
             yield from ("--symlink", str(path.readlink()), str(path))
@@ -104,9 +48,8 @@ def _system(etc: Path) -> Iterator[str]:
         yield from ("--ro-bind", str(path), f"/etc/{path.name}")
     for folder in ("/etc/ssl", "/etc/pki", "/etc/pki/tls"):
         yield from ("--perms", "0755", "--dir", folder)
-    jvm = sorted(path.name for path in Path("/etc").glob("java*"))
-    for name in (*_ETC, *_ETC_SSL, *jvm):
-        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    for name in shared_etc():
+        yield from ("--ro-bind-try", name, name)
 
 
 def _private(tmp_bytes: int) -> Iterator[str]:
@@ -117,11 +60,16 @@ def _private(tmp_bytes: int) -> Iterator[str]:
 
 
 def _repository(layout: Layout) -> Iterator[str]:
-    for mount in layout.mounts:
+    for mount in layout.runtime.mounts:
         yield from (*_parents(mount), "--ro-bind", str(mount), str(mount))
-    yield from (*_parents(layout.at), "--bind", str(layout.files), str(layout.at))
+    yield from _parents(layout.at)
+    if layout.lower is None:
+        yield from ("--bind", str(layout.files), str(layout.at))
+    else:
+        work = layout.folder / "work"
+        yield from ("--overlay-src", str(layout.lower), "--overlay", str(layout.files), str(work), str(layout.at))
     for overlay in layout.overlays:
-        yield from ("--ro-bind", str(layout.at / overlay), str(layout.at / overlay))
+        yield from ("--ro-bind", str(layout.original / overlay), str(layout.at / overlay))
 
 
 def _parents(path: Path) -> Iterator[str]:

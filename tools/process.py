@@ -1,10 +1,15 @@
 """The one door to other programs: an argv, a whole environment, a deadline, bounded output, nothing left running."""
 
+import atexit
 import contextlib
+import errno
+import marshal
 import os
 import selectors
-import signal
+import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +17,16 @@ from pathlib import Path
 
 from backend_crew.tools.errors import ToolFault, ToolRetry
 
+#: Where programs of the system are looked for; never on a person's own PATH, which a repository can be on.
+SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
 _POLL_S = 0.05
 _CHUNK = 65_536
-# How long a pipe is still read after its process is gone: an orphan that left the session may hold it open for ever.
+_STATUS_LIMIT = 1_000_000
+# How long a pipe is still read after the command is gone: something out of reach may hold it open for ever.
 _DRAIN_S = 1.0
+# How long a runner may take to end what a command left; it gives up by itself a little earlier.
+_END_S = 15.0
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
@@ -32,11 +43,39 @@ class Completed:
     truncated: bool
     # stdout before decoding, for commands that print binary content; bounded like stdout.
     raw: bytes = field(default=b"", repr=False)
+    # A command that is confined without a network of its own asked for a socket, and was refused.
+    network_refused: bool = False
+    # Killed because it filled the disk.
+    overfull: bool = False
 
     @property
     def ok(self) -> bool:
         """True when the command ended by itself with exit code 0."""
         return self.exit_code == 0
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What the runner takes from a command for good, before it starts; for systems without namespaces.
+
+    `limits` maps names of the resource module to values; `user` is the user and group id to become. `program` is a
+    seccomp filter and `landlock` what `landlock.rules` gives, both for Linux; empty, they leave the command as it is.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    user: int | None = None
+    program: bytes = field(default=b"", repr=False)
+    landlock: Mapping[str, object] = field(default_factory=dict, repr=False)
+    # The filter asks about sockets, and the runner refuses and reports them.
+    asks: bool = False
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What few commands need: descriptors to hand on under their own numbers, and confinement."""
+
+    pass_fds: tuple[int, ...] = ()
+    confinement: Confinement | None = None
 
 
 class _Capture:
@@ -72,25 +111,23 @@ def run(
     output_limit: int = 200_000,
     stdin: bytes | None = None,
     stop: Callable[[], bool] | None = None,
-    pass_fds: Sequence[int] = (),
+    extras: Extras | None = None,
 ) -> Completed:
     """Run argv (no shell) with exactly `env`, at most `timeout_s` seconds and `output_limit` bytes a stream.
 
-    Kills its session and its descendants on timeout, when `stop()` turns true, and when it ended leaving some behind.
-    A process that detached from both is out of reach here: only the sandbox's process namespace catches it.
-    Raises ToolFault when the program or `cwd` is missing, ToolRetry on an argument that no program can receive.
+    Everything that the command started dies with it: at its end, on timeout, when `stop()` turns true, and when this
+    process is killed. Raises ToolFault when the program or `cwd` is missing, ToolRetry on an argument that no program
+    can receive.
     """
     started = time.monotonic()
-    with _start(argv, cwd=cwd, env=env, has_stdin=stdin is not None, pass_fds=pass_fds) as process:
-        pump = _Pump(process, stdin, output_limit)
-        verdict = ""
+    _check(argv, cwd, env)
+    verdict = ""
+    with _launched(argv, cwd, env, stdin, output_limit, extras or Extras()) as pump:
         try:
-            verdict = _watch(process, pump, started + timeout_s, stop)
+            verdict = _watch(pump, started + timeout_s, stop)
         finally:
-            _kill_tree(process)
-            pump.drain(time.monotonic() + _DRAIN_S)
-            pump.close()
-            code = process.wait()
+            pump.finish()
+    code = _exit_code(argv, env, pump.status)
     return Completed(
         argv=tuple(argv),
         exit_code=None if verdict else code,
@@ -101,105 +138,37 @@ def run(
         stopped=verdict == "stop",
         truncated=bool(pump.out.dropped or pump.err.dropped),
         raw=pump.out.value(),
+        network_refused=b"network" in pump.status.split(b"\n"),
     )
 
 
-def _start(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], has_stdin: bool, pass_fds: Sequence[int]
-) -> subprocess.Popen[bytes]:
+def _check(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
     if not argv or not argv[0]:
         raise ToolRetry("The command is empty. Give a program and its arguments.")
     if any("\0" in word for word in (*argv, *env.keys(), *env.values())):
         raise ToolRetry(f"An argument or variable of {argv[0]!r} holds a NUL character. Remove it.")
     if not cwd.is_dir():
         raise ToolFault(f"Cannot run {argv[0]!r}: the folder {cwd} does not exist. Create it or name another one.")
-    try:
-        return subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.PIPE if has_stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-        )
-    except FileNotFoundError as error:
-        looked = argv[0] if "/" in argv[0] else f"{argv[0]} in PATH={env.get('PATH', '(unset)')}"
-        raise ToolFault(f"Program not found: {looked}. Install it or correct the path.") from error
-    except OSError as error:
-        raise ToolFault(f"Program {argv[0]!r} could not be started: {error.strerror}.") from error
 
 
-class _Pump:
-    """Moves bytes between the pipes of one process and bounded buffers without ever blocking."""
-
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None, limit: int) -> None:
-        self.out, self.err = _Capture(limit), _Capture(limit)
-        self._pending = memoryview(stdin or b"")
-        self._stdin = process.stdin
-        self._selector = selectors.DefaultSelector()
-        for pipe, capture in ((process.stdout, self.out), (process.stderr, self.err)):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-                self._selector.register(pipe, selectors.EVENT_READ, capture)
-        if self._stdin is not None:
-            os.set_blocking(self._stdin.fileno(), False)
-            self._selector.register(self._stdin, selectors.EVENT_WRITE, None)
-
-    def step(self, timeout: float) -> bool:
-        """Moves what is ready within `timeout` seconds; False, at once, when every pipe is closed."""
-        if not self._selector.get_map():
-            return False
-        for key, _ in self._selector.select(timeout):
-            if key.data is None:
-                self._write()
-            else:
-                self._read(key)
-        return any(key.data is not None for key in self._selector.get_map().values())
-
-    def _read(self, key: selectors.SelectorKey) -> None:
-        try:
-            data = os.read(key.fd, _CHUNK)
-        except BlockingIOError:
-            return
-        if data:
-            key.data.add(data)
-        else:
-            self._selector.unregister(key.fileobj)
-
-    def _write(self) -> None:
-        if self._stdin is None:
-            return
-        try:
-            if self._pending:
-                self._pending = self._pending[os.write(self._stdin.fileno(), self._pending[:_CHUNK]) :]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self._pending = self._pending[:0]
-        if not self._pending:
-            self._selector.unregister(self._stdin)
-            self._stdin.close()
-            self._stdin = None
-
-    def drain(self, deadline: float) -> None:
-        """Reads on until both outputs are closed or `deadline` (monotonic seconds) has passed."""
-        if self._stdin is not None:
-            self._pending = self._pending[:0]
-            self._write()
-        while self.step(_POLL_S) and time.monotonic() < deadline:
-            pass
-
-    def close(self) -> None:
-        self._selector.close()
+def _exit_code(argv: Sequence[str], env: Mapping[str, str], status: bytes) -> int | None:
+    """From the runner's lines; None when the command was killed before its end. Raises ToolFault: never started."""
+    for line in status.decode(errors="replace").splitlines():
+        match line.split():
+            case ["error", number, "program"] if int(number) == errno.ENOENT:
+                looked = argv[0] if "/" in argv[0] else f"{argv[0]} in PATH={env.get('PATH', '(unset)')}"
+                raise ToolFault(f"Program not found: {looked}. Install it or correct the path.")
+            case ["error", number, what]:
+                raise ToolFault(f"Program {argv[0]!r} could not be started: {os.strerror(int(number))} ({what}).")
+            case ["exit", code]:
+                return int(code)
+    return None
 
 
-def _watch(process: subprocess.Popen[bytes], pump: _Pump, deadline: float, stop: Callable[[], bool] | None) -> str:
+def _watch(pump: "_Pump", deadline: float, stop: Callable[[], bool] | None) -> str:
     """Waits for the end: "" by itself, "timeout", or "stop"."""
     polled = 0.0
-    while not _has_ended(process):
+    while not pump.ended:
         now = time.monotonic()
         if now >= deadline:
             return "timeout"
@@ -207,42 +176,217 @@ def _watch(process: subprocess.Popen[bytes], pump: _Pump, deadline: float, stop:
             polled = now
             if stop():
                 return "stop"
-        if not pump.step(min(_POLL_S, deadline - now)):
-            time.sleep(0.001)
+        pump.step(min(_POLL_S if stop is not None else deadline - now, deadline - now))
     return ""
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    # WNOWAIT keeps the zombie, so that its id cannot be given to a stranger before the group is killed.
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+class _Pump:
+    """Moves bytes between the pipes of one command and bounded buffers without ever blocking."""
+
+    def __init__(self, pipes: "_Pipes", stdin: bytes | None, limit: int) -> None:
+        self.out, self.err, self.status = _Capture(limit), _Capture(limit), b""
+        self.ended = False
+        self._pipes = pipes
+        self._pending = memoryview(stdin or b"")
+        self._selector = selectors.DefaultSelector()
+        for descriptor, read in ((pipes.out, self.out.add), (pipes.err, self.err.add), (pipes.status, self._told)):
+            os.set_blocking(descriptor, False)
+            self._selector.register(descriptor, selectors.EVENT_READ, read)
+        if pipes.stdin is not None:
+            os.set_blocking(pipes.stdin, False)
+            self._selector.register(pipes.stdin, selectors.EVENT_WRITE, None)
+
+    def step(self, timeout: float) -> None:
+        """Moves what is ready within `timeout` seconds."""
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                self._write()
+            else:
+                self._read(key)
+
+    def _told(self, data: bytes) -> None:
+        self.status = (self.status + data)[:_STATUS_LIMIT]
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        try:
+            data = os.read(key.fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            key.data(data)
+            return
+        self._selector.unregister(key.fd)
+        # Only the runner holds the other end of this one, and it goes last.
+        self.ended = self.ended or key.fd == self._pipes.status
+
+    def _write(self) -> None:
+        stdin = self._pipes.stdin
+        if stdin is None:
+            return
+        try:
+            if self._pending:
+                self._pending = self._pending[os.write(stdin, self._pending[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._pending = self._pending[:0]
+        if not self._pending:
+            self._selector.unregister(stdin)
+            self._pipes.close("stdin")
+
+    def finish(self) -> None:
+        """Has the runner end whatever is left, and reads on until the outputs are closed, for a bounded time."""
+        self._pipes.close("control")
+        self._pending = self._pending[:0]
+        self._write()
+        deadline = time.monotonic() + _END_S
+        while not self.ended and time.monotonic() < deadline:
+            self.step(_POLL_S)
+        deadline = time.monotonic() + _DRAIN_S
+        while self._selector.get_map() and time.monotonic() < deadline:
+            self.step(_POLL_S)
+        self._selector.close()
 
 
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    descendants = tuple(_descendants(process.pid))
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for pid in descendants:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+class _Pipes:
+    """Our ends of the pipes of one command."""
+
+    def __init__(self, stdin: bytes | None) -> None:
+        self.theirs: list[int] = []
+        self.stdin: int | None = None
+        if stdin is None:
+            self.theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        else:
+            reader, self.stdin = os.pipe()
+            self.theirs.append(reader)
+        self.out, self.err = self._receiving(), self._receiving()
+        reader, self.control = os.pipe()
+        self.theirs.append(reader)
+        self.status = self._receiving()
+        self._open = {"control": self.control, "out": self.out, "err": self.err, "status": self.status}
+        if self.stdin is not None:
+            self._open["stdin"] = self.stdin
+
+    def _receiving(self) -> int:
+        reader, writer = os.pipe()
+        self.theirs.append(writer)
+        return reader
+
+    def close(self, name: str) -> None:
+        """Closes one of our ends; again is no fault."""
+        descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+        if name == "stdin":
+            self.stdin = None
+
+    def handed_over(self) -> None:
+        """The other ends belong to the runner now."""
+        while self.theirs:
+            os.close(self.theirs.pop())
+
+    def close_all(self) -> None:
+        """Closes what is open."""
+        self.handed_over()
+        for name in tuple(self._open):
+            self.close(name)
 
 
-def _descendants(root: int) -> Iterator[int]:
-    """Process ids below `root` and in its session, from /proc; nothing where there is no /proc."""
-    table = dict(_process_table())
-    known = {root}
-    grew = True
-    while grew:
-        more = {pid for pid, (parent, session) in table.items() if parent in known or session == root} - known
-        known |= more
-        grew = bool(more)
-    yield from known - {root}
+@contextlib.contextmanager
+def _launched(  # the parts of one command, handed on once
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes | None,
+    output_limit: int,
+    extras: Extras,
+) -> Iterator[_Pump]:
+    confinement = extras.confinement
+    request = {
+        # As bytes: the helper may have another locale than we have.
+        "argv": [os.fsencode(word) for word in argv],
+        "env": {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+        "cwd": os.fsencode(cwd),
+        "pass": list(extras.pass_fds),
+        "confine": None
+        if confinement is None
+        else {
+            "limits": dict(confinement.limits),
+            "uid": confinement.user,
+            "program": confinement.program,
+            "landlock": dict(confinement.landlock),
+            "listen": confinement.asks,
+        },
+    }
+    pipes = _Pipes(stdin)
+    try:
+        _HELPER.start(marshal.dumps(request), (*pipes.theirs, *extras.pass_fds))
+        pipes.handed_over()
+        yield _Pump(pipes, stdin, output_limit)
+    finally:
+        pipes.close_all()
 
 
-def _process_table() -> Iterator[tuple[int, tuple[int, int]]]:
-    proc = Path("/proc")
-    for name in os.listdir(proc) if proc.is_dir() else ():  # noqa: PTH208  # iterdir builds a Path for every process
-        if name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The command name in parentheses may itself hold spaces and parentheses.
-                fields = (proc / name / "stat").read_text().rpartition(")")[2].split()
-                yield int(name), (int(fields[1]), int(fields[3]))
+class _Helper:
+    """Our end of the helper process that forks the runners; it is started at the first command and dies with us."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def start(self, request: bytes, descriptors: Sequence[int]) -> None:
+        """Has a runner started. Raises ToolFault when the helper cannot be started."""
+        with self._lock:
+            for attempt in (1, 2):
+                channel = self._connected()
+                try:
+                    socket.send_fds(channel, [len(request).to_bytes(8, "big")], list(descriptors))
+                    channel.sendall(request)
+                    return
+                except OSError as error:
+                    self.close()
+                    if attempt == 2:
+                        raise ToolFault(f"The helper process for commands does not answer: {error}.") from error
+
+    def _connected(self) -> socket.socket:
+        # After a fork of ours the helper is still the parent's: two writers would mix their requests.
+        if self._channel is not None and self._owner == os.getpid():
+            return self._channel
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_LAUNCHER), str(theirs.fileno())],
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError as error:
+                ours.close()
+                raise ToolFault(f"{sys.executable} could not be started: {error.strerror}.") from error
+        if ours.recv(1) != b"+":
+            ours.close()
+            raise ToolFault(f"{sys.executable} did not run {_LAUNCHER}: check the installation.")
+        if not self._owner:
+            atexit.register(self.close)
+        self._channel, self._owner = ours, os.getpid()
+        return ours
+
+    def close(self) -> None:
+        """Ends the helper; commands that still run are ended by the pipes of their own."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is not None and self._owner == os.getpid():
+            self._process.wait()
+            self._process = None
+
+
+_HELPER = _Helper()
+# The helper stays the parent's, and a lock that another thread held would stay locked for ever.
+os.register_at_fork(after_in_child=_HELPER.__init__)  # type: ignore[misc]  # a new start is exactly what is meant

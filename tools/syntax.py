@@ -54,7 +54,7 @@ def check_files(
     if isinstance(sandbox, NoSandbox) or not (node or (python and runtime.python)):
         return _sorted(wrong.values())
     found: list[Problem] = []
-    with sandbox.box(tree, at, runtime) as box:
+    with sandbox.box(tree, at, runtime, layered=True) as box:
         if python and runtime.python is not None:
             # The repository's interpreter may know newer syntax than ours: it has the last word.
             for path in importcheck.compiled(box, runtime.python, [path for path in python if path in wrong], stop):

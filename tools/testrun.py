@@ -7,7 +7,7 @@ diff of the test files alone.
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -27,11 +27,9 @@ from backend_crew.tools.testcommand import (
 )
 
 __all__ = [
-    "Comparison",
     "TestCase",
     "TestCommand",
     "TestRun",
-    "compare",
     "find_command",
     "not_run",
     "propose_checks",
@@ -45,6 +43,10 @@ __all__ = [
 _OUTPUT_TAIL = 6_000
 _REPORT_LIMIT = 20_000_000
 _RED = ("failed", "error")
+_NO_LOOPBACK = (
+    "no loopback: tests failed after asking for a network, and the sandbox that works here has none of its own, so "
+    "whether they fail for that reason is not known; `backend-crew doctor` says what to change"
+)
 _PYTEST_CODES = {
     2: "pytest was interrupted, as it is when a test file cannot be imported",
     3: "pytest had an internal error",
@@ -72,45 +74,9 @@ class TestRun:
     junit: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two runs by test id. A new test that fails counts as newly failing.
-
-    `missing` holds what ran before and did not run now, be it gone or skipped.
-    """
-
-    newly_failing: tuple[str, ...]
-    already_failing: tuple[str, ...]
-    newly_passing: tuple[str, ...]
-    missing: tuple[str, ...]
-    new_tests: tuple[str, ...]
-
-
 def not_run(reason: str) -> TestRun:
     """A run that did not happen, and why."""
     return TestRun("not run", reason)
-
-
-def compare(baseline: TestRun, now: TestRun) -> Comparison:
-    """What changed since the baseline; of runs without counts nothing can be said, and all is empty."""
-    if not (baseline.counts_known and now.counts_known):
-        return Comparison((), (), (), (), ())
-    before = {case.id: case.outcome for case in baseline.cases}
-    after = {case.id: case.outcome for case in now.cases}
-    red = [name for name, outcome in after.items() if outcome in _RED]
-    return Comparison(
-        newly_failing=_sorted(name for name in red if before.get(name) not in _RED),
-        already_failing=_sorted(name for name in red if before.get(name) in _RED),
-        newly_passing=_sorted(name for name in after if after[name] == "passed" and before.get(name) in _RED),
-        missing=_sorted(
-            name for name in before if before[name] != "skipped" and after.get(name, "skipped") == "skipped"
-        ),
-        new_tests=_sorted(name for name in after if name not in before),
-    )
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names))
 
 
 def reports(command: TestCommand) -> bool:
@@ -141,8 +107,8 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     report = f".report-{secrets.token_hex(16)}.xml"
     argv = (*command.argv, *_report_options(runner, report), *paths)
     try:
-        with sandbox.box(tree, at, runtime) as box:
-            done = box.run(argv, env=env, limits=limits, stop=stop)
+        with sandbox.box(tree, at, runtime, layered=True) as box:
+            done = box.run(argv, env=env, limits=limits, stop=stop, unix_sockets=True)
             found = _read_report(box, report) if runner != "generic" else None
             missing = _missing_runner(box, runner, command, found, done)
     except ToolRetry as error:
@@ -160,13 +126,24 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
         return replace(run, status="not run", reason="stopped before the tests ended")
     if missing:
         return replace(run, status="not run", reason=missing)
-    if done.timed_out:
-        return replace(run, reason=f"the tests did not end within {done.seconds:.0f} s")
+    if done.timed_out or done.overfull:
+        return replace(run, reason=_cut_short(done, "tests"))
+    judged = _judge(run, found, tree, runner)
+    if judged.status == "failed" and done.network_refused and not sandbox.loopback:
+        return replace(judged, status="not run", reason=_NO_LOOPBACK)
+    return judged
+
+
+def _judge(run: TestRun, found: bytes | str | None, tree: Path, runner: str) -> TestRun:
     if runner == "generic":
         return _by_exit_code(run)
-    if not isinstance(found, bytes):
-        return _without_report(run, found)
-    return _by_report(run, found, tree, runner)
+    return _by_report(run, found, tree, runner) if isinstance(found, bytes) else _without_report(run, found)
+
+
+def _cut_short(done: Completed, what: str) -> str:
+    if done.overfull:
+        return f"the {what} wrote more to the disk than they may, and were ended"
+    return f"the {what} did not end within {done.seconds:.0f} s"
 
 
 def _report_options(runner: str, report: str) -> tuple[str, ...]:
@@ -193,7 +170,7 @@ def run_check(
     if isinstance(sandbox, NoSandbox):
         return not_run(f"no sandbox works here: {sandbox.reason}. {sandbox.fix}")
     try:
-        with sandbox.box(tree, at, runtime) as box:
+        with sandbox.box(tree, at, runtime, layered=True) as box:
             done = box.run(tuple(argv), limits=limits, stop=stop)
     except ToolRetry as error:
         return not_run(str(error))
@@ -202,8 +179,8 @@ def run_check(
         return replace(run, status="not run", reason="stopped before the check ended")
     if done.exit_code == 127:
         return replace(run, status="not run", reason=_missing_program(argv))
-    if done.timed_out:
-        return replace(run, reason=f"the check did not end within {done.seconds:.0f} s")
+    if done.timed_out or done.overfull:
+        return replace(run, reason=_cut_short(done, "commands of the check"))
     if done.exit_code == 0:
         return replace(run, status="passed", reason="exit code 0")
     return replace(run, reason=f"the check ended with exit code {done.exit_code}")

@@ -58,6 +58,7 @@ def _copy_file(source: str, target: Path) -> None:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as writer:  # noqa: PTH123  # a descriptor, not a path
             try:
+                # Shares the blocks (a reflink) by itself where the file system can, which copies nothing.
                 while os.copy_file_range(reader.fileno(), writer.fileno(), _CHUNK):
                     pass
             except OSError as error:
@@ -75,18 +76,23 @@ def _give(path: Path, owner: int | None) -> None:
 
 def read_file(root: Path, rel: str, limit: int) -> bytes | None:
     """The bytes of a regular file below `root`, None when missing; ToolFault on links, pipes, folders, over `limit`."""
-    parts = _parts(rel)
+    parts = parts_of(rel)
     try:
-        with _open_folder(root, parts[:-1], rel) as folder:
+        with open_folder(root, parts[:-1], rel) as folder:
             descriptor = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ToolFault(f"{rel} is not a regular file ({error.strerror}); it was not read.") from error
+    return read_descriptor(descriptor, rel, limit)
+
+
+def read_descriptor(descriptor: int, rel: str, limit: int) -> bytes:
+    """The bytes of an open regular file, which is closed; ToolFault for anything else and for one over `limit`."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ToolFault(f"{rel} is not a regular file; it was not read.")
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+    with open(descriptor, "rb") as file:  # a descriptor, not a path
         data = file.read(limit + 1)
     if len(data) > limit:
         raise ToolFault(f"{rel} is larger than {limit} bytes; it was not read.")
@@ -95,10 +101,10 @@ def read_file(root: Path, rel: str, limit: int) -> bytes | None:
 
 def put_file(root: Path, rel: str, data: bytes, *, owner: int | None) -> None:
     """Writes a file below `root`, folders included; replaces a link, never follows it. ToolFault when it cannot."""
-    parts = _parts(rel)
+    parts = parts_of(rel)
     temporary = f".put-{secrets.token_hex(8)}"
     try:
-        with _open_folder(root, parts[:-1], rel, create=True, owner=owner) as folder:
+        with open_folder(root, parts[:-1], rel, create=True, owner=owner) as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 with open(os.open(temporary, flags, 0o644, dir_fd=folder), "wb") as file:  # noqa: PTH123  # as above
@@ -119,16 +125,46 @@ def ensure_folder(root: Path, rel: str, *, create: bool, owner: int | None) -> N
 
     Raises ToolFault naming what is there instead, FileNotFoundError when missing and not `create`.
     """
-    parts = () if rel in ("", ".") else _parts(rel)
-    with _open_folder(root, parts, rel, create=create, owner=owner):
+    parts = () if rel in ("", ".") else parts_of(rel)
+    with open_folder(root, parts, rel, create=create, owner=owner):
         pass
 
 
+def has_folder(root: Path, rel: str) -> bool:
+    """Whether `rel` is a real folder below `root`; ToolFault for a link or a file on the way."""
+    try:
+        ensure_folder(root, rel, create=False, owner=None)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def size_of(folder: Path) -> int:
+    """The bytes on the disk of all files below `folder`; what cannot be read counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118  # a hundred thousand times
+    return total
+
+
+def file_system(folder: Path) -> str:
+    """The kind of file system that a folder lies on, as the kernel names it; "" where that cannot be told."""
+    best, kind = Path(), ""
+    with suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+            place = Path(line.split()[1])
+            if folder.resolve().is_relative_to(place) and len(place.parts) >= len(best.parts):
+                best, kind = place, line.split()[2]
+    return kind
+
+
 @contextmanager
-def _open_folder(
+def open_folder(
     root: Path, parts: tuple[str, ...], rel: str, *, create: bool = False, owner: int | None = None
 ) -> Iterator[int]:
-    """A descriptor of the folder, reached one O_NOFOLLOW step at a time."""
+    """A descriptor of the folder, reached one O_NOFOLLOW step at a time; what is missing is made when `create`."""
     current = os.open(root, _FOLDER)
     try:
         for part in parts:
@@ -150,7 +186,8 @@ def _open_folder(
         os.close(current)
 
 
-def _parts(rel: str) -> tuple[str, ...]:
+def parts_of(rel: str) -> tuple[str, ...]:
+    """The names on the way to `rel`; ToolRetry when it is no path inside."""
     path = PurePosixPath(rel)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in rel:
         raise ToolRetry(f"{rel!r} is not a path inside the repository. Give a relative one without '..'.")
