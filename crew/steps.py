@@ -2,17 +2,21 @@
 
 import dataclasses
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from backend_crew.crew import gates, render, settings, verdict
 from backend_crew.crew.artifacts import Design
+from backend_crew.crew.errors import DecisionRefused
 from backend_crew.crew.journal import canonical, sha256
+from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
-from backend_crew.tools import alembic, apply, environment, git, migrations, rehearsal
+from backend_crew.tools import alembic, apply, environment, git, migrations, rehearsal, sqlite
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.rehearsal_findings import kind_of
 from backend_crew.tools.sandbox import NoSandbox
 
 Payload = dict[str, Any]
@@ -28,7 +32,10 @@ def baseline(session: Session) -> tuple[str, Payload]:
         installed = vars(done)
         session.note("dependencies", **installed)
         session.use_packages(done.folder)
+    # a command that is named late is asked about the tree before the change, too
+    git.reset(session.clone, session.clone.base)
     tests, check = verdict.summarised(verdict.run_tests(session)), verdict.run_check(session)
+    git.reset(session.clone, session.head())
     return "Baseline", {**tests, "check": check, "dependencies": installed}
 
 
@@ -200,12 +207,15 @@ def apply_migrations(session: Session) -> tuple[str, Payload]:
         return "Applied", {"status": "approved, not applied", "reason": reason, "command": facts["apply_command"]}
     bound = gates.packet_of(row).bound
     same = (
-        manifest(session, [one["path"] for one in facts["files"]]) == bound["manifest"] and _target(session) == target
+        manifest(session, [one["path"] for one in facts["files"]]) == bound["manifest"]
+        and git.head(session.clone) == bound["commit"]
+        and bound["record"] == sha256(canonical(facts))
+        and _target(session) == target
     )
     if not same and not _already_applied(session, facts, decision.hash):
         reason = "the files or the database changed after they were approved; approve them again"
         return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
-    return "Applied", _apply_once(session, facts, decision.hash)
+    return "Applied", _apply_once(session, facts, decision, str(bound["commit"]))
 
 
 def _already_applied(session: Session, facts: Mapping[str, Any], grant: str) -> bool:
@@ -216,17 +226,31 @@ def _already_applied(session: Session, facts: Mapping[str, Any], grant: str) -> 
         return False
     status = path.stat()
     same_file = (status.st_dev, status.st_ino) == (target["device"], target["inode"])
-    return same_file and apply.sqlite_revision(path) == facts["to_revision"]
+    return same_file and _migrated(path, facts)
 
 
-def _apply_once(session: Session, facts: Mapping[str, Any], grant: str) -> Payload:
-    """The intent is recorded first; after a crash the database itself says whether it happened."""
+def _migrated(database: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a database is what the approved upgrade makes: the revision alone can be written by hand."""
+    if apply.sqlite_revision(database) != facts["to_revision"]:
+        return False
+    with sqlite.reading(database) as connection:
+        return sqlite.facts(connection).digest == str(facts["steps"][0]["schema"])
+
+
+def _shown(facts: Mapping[str, Any]) -> apply.Shown:
+    losses = frozenset(kind_of(one["text"]) for one in facts["findings"] if one["severity"] == "error")
+    target = facts["target"]
+    schema, added = str(facts["steps"][0]["schema"]), facts.get("added_only") is True
+    return apply.Shown(target["device"], target["inode"], schema, losses, added)
+
+
+def _apply_once(session: Session, facts: Mapping[str, Any], decision: Decision, commit: str) -> Payload:
+    """The approval's one use is recorded first; after a crash the database itself says whether it happened."""
     assert session.migrations is not None and not isinstance(session.sandbox, NoSandbox)
-    target, variable = facts["target"], str(facts["target"]["variable"])
+    target, variable, grant = facts["target"], str(facts["target"]["variable"]), decision.hash
     database = Path(target["path"])
-    fresh = session.journal.intend(session.id, "apply", grant, {"target": target["path"], "to": facts["to_revision"]})
-    now = apply.sqlite_revision(database)
-    if not fresh and now == facts["to_revision"]:
+    if session.journal.intent(session.id, "apply", grant) is not None and _migrated(database, facts):
+        now = facts["to_revision"]
         session.journal.settle(session.id, "apply", grant, "done", {"found": now})
         return {
             "status": "applied",
@@ -234,20 +258,30 @@ def _apply_once(session: Session, facts: Mapping[str, Any], grant: str) -> Paylo
             "to": now,
             "note": "found applied after an interruption",
         }
+    hours, aim = session.run.options.get("decision_hours"), {"target": target["path"], "to": facts["to_revision"]}
     try:
-        done = apply.apply_sqlite(
-            session.sandbox,
-            session.clone.tree,
-            session.root,
-            session.runtime,
-            session.migrations,
-            database=database,
-            env_name=variable,
-            target=str(facts["to_revision"]),
-            expected_revision=target["revision"],
-            backup_dir=session.folder / "backups",
-            stop=lambda: bool(session.stop),
-        )
+        session.journal.consume(session.id, "migrations", decision.digest, "apply", hours=hours, detail=aim)
+    except DecisionRefused as error:
+        return {"status": "refused", "reason": str(error), "command": facts["apply_command"]}
+    try:
+        # Not the tree, which is a folder that anything may write to: the approved commit's own bytes.
+        with tempfile.TemporaryDirectory(prefix="approved-") as private:
+            tree = Path(private) / "tree"
+            git.export(session.clone, commit, tree)
+            done = apply.apply_sqlite(
+                session.sandbox,
+                tree,
+                session.root,
+                session.runtime,
+                session.migrations,
+                database=database,
+                env_name=variable,
+                target=str(facts["to_revision"]),
+                expected_revision=target["revision"],
+                shown=_shown(facts),
+                backup_dir=session.folder / "backups",
+                stop=lambda: bool(session.stop),
+            )
     except ToolError as error:
         session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
         return {"status": "failed", "reason": str(error), "command": facts["apply_command"]}

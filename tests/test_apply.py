@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from backend_crew.tools.apply import Applied, apply_sqlite
+from backend_crew.tools.apply import Applied, Shown, apply_sqlite
+from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
-from backend_crew.tools.sqlite import sqlite_revision
+from backend_crew.tools.sqlite import facts, opened, sqlite_revision
 
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 OLD = """
@@ -28,6 +29,13 @@ CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
 INSERT INTO alembic_version VALUES ('a001');
 CREATE TABLE users (id INTEGER NOT NULL PRIMARY KEY, email VARCHAR(120) NOT NULL UNIQUE, name VARCHAR(80));
 INSERT INTO users VALUES (1, 'a@example.org', 'Ann'), (2, 'b@example.org', NULL);
+"""
+# What a002 adds, as a rehearsal would find it.
+ADDED = """
+CREATE TABLE orders (id INTEGER NOT NULL PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id),
+  status VARCHAR(10) NOT NULL CHECK (status IN ('open', 'paid', 'sent')), total NUMERIC(10, 2) NOT NULL,
+  placed_at DATETIME NOT NULL);
+CREATE INDEX ix_orders_user_id ON orders (user_id);
 """
 MODES = pytest.mark.parametrize("mode", ["DELETE", "WAL"])
 # Takes the place of everything before the swap, so that the kills fall into it.
@@ -54,15 +62,16 @@ print("done", flush=True)
 WHOLE = """
 import sys
 from pathlib import Path
-from backend_crew.tools.apply import apply_sqlite
+from backend_crew.tools.apply import Shown, apply_sqlite
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import find_sandbox
 shop, live, backups = map(Path, sys.argv[1:])
+shown = Shown(live.stat().st_dev, live.stat().st_ino, "SCHEMA", frozenset())
 sandbox, runtime = find_sandbox(), find_runtime(shop, python=Path(sys.executable))
 print("ready", flush=True)
 apply_sqlite(sandbox, shop, shop, runtime, detect(shop)[0], database=live, env_name="DATABASE_URL", target="a002",
-             expected_revision="a001", backup_dir=backups)
+             expected_revision="a001", shown=shown, backup_dir=backups)
 print("done", flush=True)
 """
 
@@ -89,6 +98,13 @@ def make(path: Path, script: str = OLD, mode: str = "DELETE") -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The schema at a002."""
+    with opened(make(tmp_path_factory.mktemp("schema") / "new.sqlite3", OLD + ADDED)) as connection:
+        return facts(connection).digest
+
+
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -101,8 +117,10 @@ def run(
     expected: str | None = "a001",
     target: str = "a002",
     stop: Callable[[], bool] | None = None,
+    schema: str = "",
 ) -> Applied:
-    """Applies the shop's migrations to `live`."""
+    """Applies the shop's migrations to `live`, as if a rehearsal had shown this schema and no loss."""
+    status = live.stat() if live.exists() else os.stat_result(range(10))
     return apply_sqlite(
         sandbox,
         shop,
@@ -113,6 +131,7 @@ def run(
         env_name="DATABASE_URL",
         target=target,
         expected_revision=expected,
+        shown=Shown(status.st_dev, status.st_ino, schema, frozenset()),
         backup_dir=shop.parent / "backups",
         stop=stop,
         lock_timeout_s=0.3,
@@ -120,7 +139,9 @@ def run(
 
 
 @MODES
-def test_a_migration_is_applied_with_a_backup_and_others_wait(sandbox: Sandbox, shop: Path, mode: str) -> None:
+def test_a_migration_is_applied_with_a_backup_and_others_wait(
+    sandbox: Sandbox, shop: Path, schema: str, mode: str
+) -> None:
     live = make(shop.parent / "live" / "shop.sqlite3", mode=mode)
     inode, attempts = live.stat().st_ino, []
 
@@ -134,7 +155,7 @@ def test_a_migration_is_applied_with_a_backup_and_others_wait(sandbox: Sandbox, 
                 attempts.append(str(error))
         return False
 
-    done = run(sandbox, shop, live, stop=write_meanwhile)
+    done = run(sandbox, shop, live, stop=write_meanwhile, schema=schema)
     assert set(attempts) == {"database is locked"}
     assert (done.from_revision, done.to_revision, sqlite_revision(live)) == ("a001", "a002", "a002")
     assert (live.stat().st_ino, sorted(item.name for item in live.parent.iterdir())) == (inode, ["shop.sqlite3"])
@@ -187,7 +208,7 @@ def test_a_migration_that_leaves_rows_pointing_nowhere_is_refused(sandbox: Sandb
 
 def test_what_must_not_start_does_not(shop: Path, tmp_path: Path) -> None:
     # None of these gets as far as the sandbox, so a broken one must do.
-    broken = Sandbox(bwrap=Path("/nonexistent"), version="0", prlimit=Path("/nonexistent"), setpriv=None)
+    broken = Sandbox(Bubblewrap(Path("/nonexistent"), "0", Path("/nonexistent"), None))
     live = make(tmp_path / "live.sqlite3")
     before = digest(live)
     with pytest.raises(ToolRefused, match="is at a001, and the approval was for a database at a000"):
@@ -204,7 +225,7 @@ def test_what_must_not_start_does_not(shop: Path, tmp_path: Path) -> None:
 
 @MODES
 def test_a_database_in_use_is_a_clear_fault(shop: Path, tmp_path: Path, mode: str) -> None:
-    broken = Sandbox(bwrap=Path("/nonexistent"), version="0", prlimit=Path("/nonexistent"), setpriv=None)
+    broken = Sandbox(Bubblewrap(Path("/nonexistent"), "0", Path("/nonexistent"), None))
     live = make(tmp_path / "live.sqlite3", mode=mode)
     with contextlib.closing(sqlite3.connect(live)) as other:
         other.execute("INSERT INTO users VALUES (9, 'busy@example.org', NULL)")
@@ -286,11 +307,11 @@ def test_a_kill_in_a_naive_copy_tears_the_database(tmp_path: Path) -> None:
     assert set(states) - {"a001", "new"}
 
 
-def test_a_kill_anywhere_leaves_the_old_or_the_new(sandbox: Sandbox, shop: Path) -> None:
+def test_a_kill_anywhere_leaves_the_old_or_the_new(sandbox: Sandbox, shop: Path, schema: str) -> None:
     assert sandbox
     for part in range(1, 4):
         live = make(shop.parent / "live" / f"{part}.sqlite3")
-        killed_after(WHOLE, (shop, live, shop.parent / "backups"), part * 0.7)
+        killed_after(WHOLE.replace("SCHEMA", schema), (shop, live, shop.parent / "backups"), part * 0.7)
         with contextlib.closing(sqlite3.connect(live)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

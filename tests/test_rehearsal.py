@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools import sample_rows
+from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.rehearsal import COPY, GENERATED, Rehearsal, rehearse
@@ -168,7 +169,7 @@ def test_an_irreversible_migration_is_believed(sandbox: Sandbox, shop: Path, tmp
 
 def test_without_anything_to_try_nothing_is_claimed(shop: Path, tmp_path: Path) -> None:
     # None of these gets as far as the sandbox, so a broken one must do.
-    broken = Sandbox(bwrap=Path("/nonexistent"), version="0", prlimit=Path("/nonexistent"), setpriv=None)
+    broken = Sandbox(Bubblewrap(Path("/nonexistent"), "0", Path("/nonexistent"), None))
     found = tried(NoSandbox("namespaces are off", "Allow them"), shop)
     assert (found.status, "namespaces are off. Allow them" in found.reason) == ("not rehearsed", True)
     live = database(tmp_path)

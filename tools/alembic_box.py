@@ -4,7 +4,7 @@ import posixpath
 import re
 import shutil
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box, Limits
 
 SCRATCH = ".rehearsal"  # a folder of the box; the repository never has it
+# One name for rehearsing and for applying: code that could tell the two apart could behave for the rehearsal.
+DATABASE = f"{SCRATCH}/rehearsal.sqlite3"
 _EXCERPT = 1_500
 # As Alembic's console script, where a repository's own folder "alembic" hides nothing, but with the folder it runs in
 # still on sys.path, at its end, for projects whose people run `python -m alembic`.
@@ -22,6 +24,8 @@ _LAUNCH = (
     "import os, sys; sys.path[:] = [item for item in sys.path if item] + [os.getcwd()]; "
     "from alembic.config import main; sys.exit(main(prog='alembic'))"
 )
+# Bytecode in the repository's __pycache__ can say something else than the source that was shown.
+_NO_COMPILED = ("-X", "pycache_prefix=/tmp/home/pycache")
 _ENGINES = {"postgresql": "PostgreSQL", "postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB",
             "mssql": "SQL Server", "oracle": "Oracle", "cockroachdb": "CockroachDB"}  # fmt: skip
 
@@ -69,16 +73,19 @@ def point_at(
 
 
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
-    """Runs one Alembic command in the box, in the folder a person would run it in."""
+    """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
     python = str(run.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
-    return run.box.run(
-        (python, "-c", _LAUNCH, "-c", name, *arguments),
+    done = run.box.run(
+        (python, *_NO_COMPILED, "-c", _LAUNCH, "-c", name, *arguments),
         env=run.env,
         limits=run.limits,
         stop=run.stop,
         cwd=run.config.base or ".",
     )
+    if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
+        raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
+    return done
 
 
 def limits_for(database: Path) -> Limits:
@@ -116,8 +123,24 @@ def excerpt(done: Completed) -> str:
     if done.stopped:
         return "it was stopped"
     lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    if name := _unset_variable(lines):
+        return (
+            f"its code reads the environment variable {name}, which is not set here. If {name} holds the URL of the "
+            f"database, the person names it when the run is started: --database-url-env {name}"
+        )
     kept = [line for line in lines if not line.startswith(("[parameters:", "(Background on this error", "INFO  "))]
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
+
+
+def _unset_variable(lines: Sequence[str]) -> str | None:
+    """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
+    last = lines[-1] if lines else ""
+    found = re.match(
+        r"(?:KeyError: '(\w+)'|KeyError: \"Config '(\w+)' is missing|.*UndefinedValueError: (\w+) not found)", last
+    )
+    if found is None or (found[1] and not any("frozen os" in line or "/os.py" in line for line in lines)):
+        return None
+    return found[1] or found[2] or found[3]
 
 
 def _driver(config: AlembicConfig, url_names: Collection[str], env: Mapping[str, str]) -> str:

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backend_crew.tools.alembic_box import SCRATCH, alembic, bring_out, excerpt, limits_for, plain_config, point_at
+from backend_crew.tools.additive import added_only
+from backend_crew.tools.alembic_box import DATABASE, alembic, bring_out, excerpt, limits_for, plain_config, point_at
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.rehearsal_findings import after_up, kind_of
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import NoSandbox, Sandbox
 from backend_crew.tools.sqlite import (
     broken_references,
     copy_into,
+    facts,
     opened,
     parse_sqlite_url,
     problems,
@@ -28,9 +31,8 @@ from backend_crew.tools.sqlite import (
     sqlite_revision,
 )
 
-__all__ = ["Applied", "apply_sqlite", "parse_sqlite_url", "sqlite_revision"]
+__all__ = ["Applied", "Shown", "apply_sqlite", "parse_sqlite_url", "sqlite_revision"]
 
-_DATABASE = f"{SCRATCH}/apply.sqlite3"
 _LOCK_S = 10.0
 
 
@@ -44,6 +46,17 @@ class Applied:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a person was shown before they approved: the database file, and what the upgrade did to a copy of it."""
+
+    device: int
+    inode: int
+    schema: str  # SHA-256 of the schema after the upgrade
+    losses: frozenset[str]  # the errors that the rehearsal found, as `kind_of` gives them
+    added_only: bool = False  # the rehearsal left everything that was there as it was
+
+
 def apply_sqlite(  # noqa: PLR0913  # every part is a different thing that the caller has at hand
     sandbox: Sandbox | NoSandbox,
     tree: Path,
@@ -55,6 +68,7 @@ def apply_sqlite(  # noqa: PLR0913  # every part is a different thing that the c
     env_name: str | None,
     target: str,
     expected_revision: str | None,
+    shown: Shown,
     backup_dir: Path,
     env: Mapping[str, str] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -63,30 +77,36 @@ def apply_sqlite(  # noqa: PLR0913  # every part is a different thing that the c
     """Brings `database` from `expected_revision` (None: no migration ever ran) to `target`, wholly or not at all.
 
     The database is locked from the copy to the swap, so no other program's write is lost; repository code only ever
-    sees the copy. ToolRefused when the database is elsewhere or the migration fails, ToolFault when it is missing,
-    busy longer than `lock_timeout_s` or damaged; in each case it holds what it held before.
+    sees the copy. ToolRefused when the database is another one or elsewhere, when the migration fails, or when it does
+    to the copy what was not `shown`; ToolFault when the database is missing, busy longer than `lock_timeout_s` or
+    damaged. In each case it holds what it held before.
     """
     if isinstance(sandbox, NoSandbox):
         raise ToolFault(f"there is no working sandbox: {sandbox.reason}. {sandbox.fix}")
     started = time.monotonic()
     config = plain_config(tree, tool)
     with _locked(database, lock_timeout_s) as original:
+        _check_same_file(database, shown)
         _check_start(original, database, expected_revision)
-        with sandbox.box(tree, at, runtime) as box, tempfile.TemporaryDirectory(prefix="apply-") as private:
+        with (
+            sandbox.box(tree, at, runtime, layered=True) as box,
+            tempfile.TemporaryDirectory(prefix="apply-") as private,
+        ):
             names = (env_name,) if env_name else ()
-            run = point_at(box, config, _DATABASE, url_names=names, env=env or {}, stop=stop)
-            box.put(_DATABASE, b"")
-            copy_into(original, box.files / _DATABASE)
+            run = point_at(box, config, DATABASE, url_names=names, env=env or {}, stop=stop)
+            box.put(DATABASE, b"")
+            copy_into(original, box.files / DATABASE)
             run = dataclasses.replace(run, limits=limits_for(database))
             done = alembic(run, "upgrade", target)
             if not done.ok:
                 raise ToolRefused(f"the migration failed on a copy; {database.name} is unchanged:\n{excerpt(done)}")
-            migrated = bring_out(box, _DATABASE, Path(private) / "migrated.sqlite3")
+            migrated = bring_out(box, DATABASE, Path(private) / "migrated.sqlite3")
             if migrated is None:
                 raise ToolRefused(f"the migration removed its database; {database.name} is unchanged")
             with opened(migrated) as new:
                 _check_migrated(original, new, target)
                 backup = _keep(original, database, expected_revision, backup_dir)
+                _check_as_shown(backup, migrated, shown)
                 if stop is not None and stop():
                     raise ToolRefused(f"stopped before anything was applied; {database.name} is unchanged")
                 _swap(new, original, target, backup)
@@ -119,6 +139,16 @@ def _locked(database: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def _check_same_file(database: Path, shown: Shown) -> None:
+    """Asked with the lock held: what was renamed into the approved one's place before is found here."""
+    status = database.stat()
+    if (status.st_dev, status.st_ino) != (shown.device, shown.inode):
+        raise ToolRefused(
+            f"{database} is another file than the one that the approval was for; nothing was applied. "
+            "Rehearse and approve again"
+        )
+
+
 def _check_start(original: sqlite3.Connection, database: Path, expected: str | None) -> None:
     found = revisions(original)
     if found != ((expected,) if expected else ()):
@@ -147,6 +177,27 @@ def _check_migrated(original: sqlite3.Connection, new: sqlite3.Connection, targe
     sizes = [connection.execute("PRAGMA page_size").fetchone()[0] for connection in (original, new)]
     if sizes[0] != sizes[1]:
         raise ToolRefused(f"the migration changed the page size from {sizes[0]} to {sizes[1]}; nothing was applied")
+
+
+def _check_as_shown(before: Path, migrated: Path, shown: Shown) -> None:
+    """Compares what happened with what was approved: a migration can do something else the second time it runs."""
+    with opened(before) as old, opened(migrated) as new:
+        was, now = facts(old), facts(new)
+    if now.digest != shown.schema:
+        raise ToolRefused(
+            "the migrations made another schema than in the rehearsal that was approved; nothing was applied. "
+            "Rehearse and approve again"
+        )
+    errors = [one.text for one in after_up(was, now) if one.severity == "error"]
+    if new_losses := [text for text in errors if kind_of(text) not in shown.losses]:
+        raise ToolRefused(
+            f"what the rehearsal did not show: {'; '.join(new_losses)}. Nothing was applied. Rehearse and approve again"
+        )
+    if shown.added_only and not added_only(was, now):
+        raise ToolRefused(
+            "the rehearsal that was approved only added, and now values that were there changed; nothing was applied. "
+            "Rehearse and approve again"
+        )
 
 
 def _keep(original: sqlite3.Connection, database: Path, revision: str | None, folder: Path) -> Path:

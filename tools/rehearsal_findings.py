@@ -1,5 +1,6 @@
 """What a rehearsal has to tell a person: data that is gone, downgrades that do not restore, tables that vanished."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ class Finding:
 
     severity: str
     text: str
+
+
+def kind_of(text: str) -> str:
+    """A finding without its counts, which change with every row: the same for the same loss on a later day."""
+    return re.sub(r"(?<![\w.])\d+(?![\w.])", "N", text)
 
 
 def of_files(revisions: AlembicGraph, new: Sequence[MigrationFile]) -> list[Finding]:
