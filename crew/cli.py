@@ -2,56 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from backend_crew.crew import settings
+from backend_crew.crew import flags, settings
 from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.crew.settings import Caps, Options
-
-
-def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | str | None:
-    """A number, 'none', or '' when the flag was not given."""
-    if value is None:
-        return ""
-    if value.lower() == "none":
-        return None
-    try:
-        number = float(value)
-    except ValueError as error:
-        raise click.BadParameter(f"expected a number or 'none', found {value!r}") from error
-    if number <= 0:
-        raise click.BadParameter("must be above 0")
-    return number
-
-
-_CAPS = ("calls", "tokens", "minutes", "cost", "stage_calls")
-
-
-def _with_caps(command: Callable[..., Any]) -> Callable[..., Any]:
-    helps = {
-        "calls": "model calls",
-        "tokens": "tokens",
-        "minutes": "minutes of work",
-        "cost": "US dollars",
-        "stage_calls": "model calls in one stage",
-    }
-    for name in reversed(_CAPS):
-        flag = f"--max-{name.replace('_', '-')}"
-        command = click.option(flag, f"max_{name}", callback=_cap, help=f"Pause at this many {helps[name]}.")(command)
-    return command
-
-
-def _given_caps(values: dict[str, Any]) -> dict[str, Any]:
-    given = {name: values.pop(f"max_{name}") for name in _CAPS}
-    return {
-        name: value if name in ("minutes", "cost") or value is None else int(value)
-        for name, value in given.items()
-        if value != ""
-    }
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,19 +31,23 @@ def cli() -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="Folder with your agents.yaml and tasks.yaml.")
 @click.option("--model", help="provider/model for every role that names none.")
 @click.option("--python", type=click.Path(path_type=Path), help="The interpreter that runs the repository's tests.")
-@click.option("--test-command", help="How the tests are run, where the repository does not use pytest.")
-@click.option("--check-command", help="A check that must hold after each layer: a linter, a type checker, a build.")
+@flags.TESTS
+@flags.CHECK
 @click.option("--include-dirty/--ignore-dirty", default=None, help="Take uncommitted work along, or leave it out.")
-@click.option("--env-file", type=click.Path(path_type=Path), help="Read keys from this file (no other is ever read).")
+@flags.ENV_FILE
+@click.option("--policy", metavar="FILE", help="Rules that decide in your place; FILE@sha256:HASH pins its content.")
+@click.option(
+    "--decision-expiry", default="72", metavar="HOURS", help="How long an approval is good; 'none': for ever."
+)
 @click.option("--assume-backend", is_flag=True, help="Go on although no backend was detected.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write every model exchange to this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-@_with_caps
+@flags.JSON
+@flags.caps(started=True)
 def run(as_json: bool, record: Path | None, **given: Any) -> None:
     """Add FEATURE to a repository: analysis, questions, design, approval, code, migrations, tests, branch."""
     from backend_crew.crew import commands, runner
 
-    caps = Caps(**{**vars(Caps()), **_given_caps(given)})
+    caps = Caps(**{**vars(Caps()), **flags.given_caps(given)})
     _load_env(given["env_file"])
     feature = _feature(given["feature"], given["feature_file"])
     options = _settled(given["repo"], _options(given, caps), somebody=sys.stdin.isatty() and not as_json)
@@ -117,6 +79,7 @@ def _settled(repo: Path, options: Options, *, somebody: bool) -> Options:
 
 
 def _options(given: dict[str, Any], caps: Caps) -> Options:
+    from backend_crew.crew import policy
     from backend_crew.crew.choosing import parse
 
     return Options(
@@ -127,6 +90,8 @@ def _options(given: dict[str, Any], caps: Caps) -> Options:
         test_command=parse(given["test_command"], "--test-command") if given["test_command"] else (),
         check_command=parse(given["check_command"], "--check-command") if given["check_command"] else (),
         include_dirty=_dirty_choice(given["repo"], given["include_dirty"]),
+        policy=policy.checked(given["policy"], given["repo"]),
+        decision_hours=given["decision_expiry"],
         caps=caps,
     )
 
@@ -168,11 +133,16 @@ def _dirty_choice(repo: Path, choice: bool | None) -> bool:
 
 @cli.command()
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--env-file", type=click.Path(path_type=Path))
+@flags.JSON
+@flags.ENV_FILE
+@flags.TESTS
+@flags.CHECK
 @click.option("--record", type=click.Path(path_type=Path), hidden=True)
-@_with_caps
-def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | None, **given: Any) -> None:
+@click.option("--policy", metavar="FILE", help="Rules that decide in your place; default: those the run was given.")
+@flags.caps(started=False)
+def resume(
+    run_id: str, as_json: bool, env_file: Path | None, record: Path | None, policy: str | None, **given: Any
+) -> None:
     """Go on with a run: what is recorded is not done again."""
     from backend_crew.crew import budget, commands
     from backend_crew.crew.model import Status
@@ -180,13 +150,13 @@ def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | Non
     _load_env(env_file)
     with commands.opened() as journal:
         run = journal.run(run_id)
-        caps = _given_caps(given)
-        if caps:
+        if caps := flags.given_caps(given):
             larger = budget.larger(budget.caps_from(run.options), caps)
             journal.set_options(run.id, {**run.options, "caps": vars(larger)})
         elif run.status is Status.BUDGET:
             raise UsageError(f"run {run.id} reached a cap: {run.reason}")
-        commands.go_on(journal, run.id, as_json=as_json, record=record)
+        commands.name_commands(journal, run.id, tests=given["test_command"], check=given["check_command"])
+        commands.go_on(journal, run.id, as_json=as_json, record=record, rules=policy)
 
 
 @cli.command()
@@ -194,7 +164,8 @@ def resume(run_id: str, as_json: bool, env_file: Path | None, record: Path | Non
 @click.option("--file", "file", type=click.Path(path_type=Path, allow_dash=True), help="YAML or JSON; '-' reads stdin.")
 def answer(run_id: str, file: Path | None) -> None:
     """Answer the questions of a run, from a file or one by one."""
-    from backend_crew.crew import approvers, commands, roles
+    from backend_crew.crew import approvers, commands, yamlfile
+    from backend_crew.crew.markdown import safe
     from backend_crew.crew.model import EXIT_CODES, Status
 
     with commands.opened() as journal:
@@ -208,12 +179,14 @@ def answer(run_id: str, file: Path | None) -> None:
             Terminal(commands.stderr()).ask(journal, run.id, row)
             return
         text = sys.stdin.read() if str(file) == "-" else _file(file)
-        reading = approvers.answer(journal, run.id, row, roles.read_mapping(text, str(file)), commands.by("file"))
+        reading = approvers.answer(
+            journal, run.id, row, yamlfile.read_mapping(text, str(file)), approvers.By.here("file")
+        )
         if reading.delegated:
             click.echo("You left these to us; nothing is recorded until you confirm:")
             for one in reading.answers.items:
                 if one.id in reading.delegated:
-                    click.echo(f"  {one.id}: {one.answer}")
+                    click.echo(f"  {one.id}: {safe(one.answer)}")
             click.echo(f"\nbackend-crew confirm {run.id}", err=True)
             raise SystemExit(EXIT_CODES[Status.WAITING])
         click.echo(f"{len(reading.answers.items)} answers recorded\n\nbackend-crew resume {run.id}", err=True)
@@ -227,14 +200,14 @@ def confirm(run_id: str) -> None:
 
     with commands.opened() as journal:
         run = journal.run(run_id)
-        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), commands.by("command"))
+        approvers.confirm(journal, run.id, approvers.waiting(journal, run.id), approvers.By.here("command"))
         click.echo(f"confirmed\n\nbackend-crew resume {run.id}", err=True)
 
 
 @cli.command()
 @click.argument("run_id")
-@click.option("--digest", help="What was shown, as printed by show; required off a terminal.")
-@click.option("--reason", default="")
+@flags.DIGEST
+@click.option("--reason", default="", help="Why; recorded with the decision.")
 def approve(run_id: str, digest: str | None, reason: str) -> None:
     """Approve what the run shows at its gate."""
     from backend_crew.crew import commands
@@ -245,8 +218,8 @@ def approve(run_id: str, digest: str | None, reason: str) -> None:
 
 @cli.command("request-changes")
 @click.argument("run_id")
-@click.option("--digest")
-@click.option("--reason", required=True)
+@flags.DIGEST
+@flags.REASON
 @click.option("--to", "to_stage", default="", help="The stage that the work goes back to.")
 def request_changes(run_id: str, digest: str | None, reason: str, to_stage: str) -> None:
     """Send the work back with a reason."""
@@ -258,8 +231,8 @@ def request_changes(run_id: str, digest: str | None, reason: str, to_stage: str)
 
 @cli.command()
 @click.argument("run_id")
-@click.option("--digest")
-@click.option("--reason", required=True)
+@flags.DIGEST
+@flags.REASON
 def reject(run_id: str, digest: str | None, reason: str) -> None:
     """Reject what the run shows: a rejected design ends the run, rejected migrations stay pending."""
     from backend_crew.crew import commands
@@ -292,7 +265,7 @@ def edit(run_id: str, file: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True)
+@flags.JSON
 def runs(as_json: bool) -> None:
     """List runs, newest first."""
     from backend_crew.crew import commands
@@ -317,14 +290,14 @@ def runs(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True)
+@flags.JSON
 def show(run_id: str, as_json: bool) -> None:
     """Show how a run stands, and what it waits for."""
     from rich.console import Console
 
     from backend_crew.crew import approvers, commands, outcome
     from backend_crew.crew.errors import DecisionRefused
-    from backend_crew.crew.markdown import shown
+    from backend_crew.crew.markdown import safe, shown
     from backend_crew.crew.terminal import how_to_answer
 
     with commands.opened() as journal:
@@ -345,14 +318,14 @@ def show(run_id: str, as_json: bool) -> None:
             left = [one for one in answers if one["source"] == "recommendation, confirmed"]
             console.print("These wait for your confirmation:", markup=False)
             for one in left:
-                console.print(f"  {one['id']}: {one['answer']}", markup=False)
+                console.print(f"  {one['id']}: {safe(one['answer'])}", markup=False)
         console.print(f"{row.packet['question']}\n\ndigest {row.digest}", markup=False)
         click.echo("\n" + how_to_answer(run.id, row), err=True)
 
 
 @cli.command()
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True)
+@flags.JSON
 def report(run_id: str, as_json: bool) -> None:
     """Print the report of a run that ended, built from its records."""
     from backend_crew.crew import commands, reporting
@@ -362,7 +335,9 @@ def report(run_id: str, as_json: bool) -> None:
         folder = journal.folder(run.id)
         facts = reporting.recorded(folder)
         if not facts:
-            raise UsageError(f"run {run.id} is {run.status.value}; it has no report yet")
+            raise UsageError(
+                f"run {run.id} is {run.status.value}; it has no report yet: see `backend-crew show {run.id}`"
+            )
         click.echo(
             json.dumps(facts, ensure_ascii=False) if as_json else (folder / "report.md").read_text(encoding="utf-8")
         )
@@ -397,14 +372,13 @@ def discard(run_id: str, yes: bool) -> None:
 
 @cli.command()
 @click.argument("run_id")
-def verify(run_id: str) -> None:
-    """Check that no recorded decision was changed, moved or removed."""
-    from backend_crew.crew import commands
+@click.option("--head", "known", help="The head that you kept; it must still be part of the chain.")
+def verify(run_id: str, known: str | None) -> None:
+    """Check that no recorded decision was changed, moved or removed, against the published branch too."""
+    from backend_crew.crew import commands, proof
 
     with commands.opened() as journal:
-        run = journal.run(run_id)
-        head = journal.verify(run.id)
-        click.echo(f"{run.id}: {len(journal.decisions(run.id))} decisions, chain intact, head {head}")
+        click.echo("\n".join(proof.verified(journal, journal.run(run_id), known)))
 
 
 @cli.command()
@@ -417,7 +391,7 @@ def validate(folder: Path | None) -> None:
     for fault in faults:
         click.echo(str(fault))
     if spec is None:
-        raise UsageError(f"{len(faults)} faults")
+        raise UsageError("1 fault" if len(faults) == 1 else f"{len(faults)} faults")
     gates = [task.gate for task in spec.tasks if task.gate]
     click.echo(
         f"valid: {len(spec.roles)} roles, {len(spec.tasks)} tasks, gates in effect: {', '.join(str(one) for one in gates)}"
@@ -426,7 +400,7 @@ def validate(folder: Path | None) -> None:
 
 @cli.command()
 @click.option("--yes", is_flag=True, help="Play the recorded answers at the gates instead of asking.")
-@click.option("--json", "as_json", is_flag=True)
+@flags.JSON
 @click.option("--keep", type=click.Path(path_type=Path), help="Where to put the sample; default: a temporary folder.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the replies beside this version's requests.")
 def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> None:
@@ -451,6 +425,31 @@ def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> No
             commands.drive(journal, run, models, seat, as_json=as_json)
         finally:
             console.print(playing.drift(models), markup=False)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=".")
+@click.option("--from", "start", metavar="REV", help="Start there ('base': empty); default: where the database is.")
+@click.option("--to", "target", metavar="REV", help="Stop there; default: the newest revision.")
+@click.option(
+    "--database-url-env", "env_name", metavar="NAME", help="The variable env.py reads; its SQLite file is only read."
+)
+@click.option("--python", help="The interpreter that has the repository's dependencies.")
+@flags.JSON
+@click.option("--sarif", type=click.Path(path_type=Path, dir_okay=False), help="Also write the findings there.")
+def rehearse(folder: Path, as_json: bool, sarif: Path | None, **given: Any) -> None:
+    """Rehearse and lint the pending migrations of FOLDER, without a model and without a key.
+
+    Exit 0 clean, 6 findings of severity error, 7 not rehearsed, 1 a step failed, 2 usage.
+    """
+    from backend_crew.crew import guarding
+
+    found = guarding.examine(folder, **given)
+    if sarif is not None:
+        guarding.write_sarif(found, folder, sarif)
+    summary = guarding.as_json(found)
+    click.echo(json.dumps(summary, ensure_ascii=False) if as_json else "\n".join(guarding.lines(found)))
+    raise SystemExit(summary["exit_code"])
 
 
 @cli.command()

@@ -32,6 +32,11 @@ class AlembicGraph:
         done = self._with_ancestors(revision) if revision else set()
         return tuple(file for file in self.files if file.revision not in done)
 
+    def between(self, revision: str | None, target: str) -> tuple[MigrationFile, ...]:
+        """What an upgrade from `revision` (None: an empty database) to `target` would run, in order."""
+        wanted = self._with_ancestors(target)
+        return tuple(file for file in self.ahead_of(revision) if file.revision in wanted)
+
     def knows(self, revision: str) -> bool:
         """Whether a revision with this full id exists."""
         return any(file.revision == revision for file in self.files)

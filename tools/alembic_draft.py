@@ -26,6 +26,8 @@ class MadeMigration:
     path: str
     text: str
     operations: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Operations of the baseline that autogenerate found again."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,16 @@ def make_migration(
     if not re.fullmatch(r"[a-z0-9]{4,32}", rev_id):
         raise ToolRetry(f"the revision id {rev_id!r} must be 4 to 32 small letters and digits")
     draft = _autogenerate(box, tool, (message, rev_id), database_env, stop)
-    text = _without(draft.path, draft.text, baseline) if baseline else draft.text
+    found = _keys(_functions(draft.path, draft.text)["upgrade"])
+    drifted = baseline is not None and bool(baseline.upgrade or baseline.downgrade)
+    text = _without(draft.path, draft.text, baseline) if baseline and drifted else draft.text
     operations = tuple(_keys(_functions(draft.path, text)["upgrade"]))
+    left_out = tuple(one for one in found if one not in operations)
+    if not operations and left_out:
+        raise ToolRetry(
+            "autogenerate finds nothing but what differed before the change already: "
+            f"{'; '.join(left_out)[:_SHOWN]}. Where the plan settles that, write the migration by hand"
+        )
     if not operations:
         raise ToolRetry(
             "autogenerate found no difference between the models and the migrations. Check that env.py imports the "
@@ -91,7 +101,7 @@ def make_migration(
                 f"the draft fails in `alembic {' '.join(arguments)}`:\n{excerpt(done)}\n"
                 f"Write a corrected file yourself, under this name or one of the repository's own style. The draft was:\n{text[:_SHOWN]}"
             )
-    return MadeMigration(draft.path, text, operations)
+    return MadeMigration(draft.path, text, operations, left_out)
 
 
 def _autogenerate(

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools import sample_rows
+from backend_crew.tools.additive import added_only
 from backend_crew.tools.alembic import AlembicGraph, graph
 from backend_crew.tools.alembic_box import (
+    DATABASE,
     SCRATCH,
     AlembicRun,
     alembic,
@@ -20,7 +22,7 @@ from backend_crew.tools.alembic_box import (
     plain_config,
     point_at,
 )
-from backend_crew.tools.errors import ToolError
+from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.migrations import MigrationFile, MigrationTool
 from backend_crew.tools.rehearsal_findings import Finding, after_again, after_down, after_up, of_files
 from backend_crew.tools.runtime import Runtime
@@ -30,7 +32,6 @@ from backend_crew.tools.sqlite import DatabaseFacts, TableFacts, facts, opened, 
 COPY = "copy of the database"
 GENERATED = "generated rows"
 _BASE = f"{SCRATCH}/base.sqlite3"
-_DATABASE = f"{SCRATCH}/rehearsal.sqlite3"
 _ELSEWHERE = (
     "Alembic ended without an error, but the database it was led to is not at the expected revision: "
     "env.py seems to take its URL from elsewhere. Name the variable it reads"
@@ -62,6 +63,7 @@ class Rehearsal:
     sql_down: str | None = None
     from_revision: str | None = None
     to_revision: str | None = None
+    added_only: bool = False  # the upgrade left everything that was there as it was, rows and values too
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ class _NotRehearsed(Exception):
     """Why nothing was tried."""
 
 
+class _NothingNew(_NotRehearsed):
+    """There is nothing to try."""
+
+
 def rehearse(  # noqa: PLR0913  # every part is a different thing that the caller has at hand
     sandbox: Sandbox | NoSandbox,
     tree: Path,
@@ -86,14 +92,16 @@ def rehearse(  # noqa: PLR0913  # every part is a different thing that the calle
     tool: MigrationTool,
     *,
     before: str | None = None,
+    target: str | None = None,
     database: Path | None = None,
     env_name: str | None = None,
     env: Mapping[str, str] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Rehearsal:
-    """Upgrades from `before` to the head, back, and again, in a box, on a copy of `database` or on generated rows.
+    """Upgrades from `before` to `target`, back, and again, in a box, on a copy of `database` or on generated rows.
 
-    `before` None means where `database` is, or without one the parent of the newest revision; "base" means empty.
+    `before` None means where `database` is, or without one the parent of the target; "base" means empty.
+    `target` None means the head.
     `env_name` is the variable that env.py reads its URL from; None: it is sqlalchemy.url of alembic.ini.
     """
     if isinstance(sandbox, NoSandbox):
@@ -103,10 +111,10 @@ def rehearse(  # noqa: PLR0913  # every part is a different thing that the calle
         config = plain_config(tree, tool)
         if database is None and (engine := other_engine(config, names, env or {})):
             raise _NotRehearsed(f"the project uses {engine}, and only SQLite can be rehearsed")
-        plan = _plan(graph(tree, tool), before, database)
+        plan = _plan(graph(tree, tool), before, target, database)
         with (
-            sandbox.box(tree, at, runtime) as box,
-            sandbox.box(tree, at, runtime) as bare,
+            sandbox.box(tree, at, runtime, layered=True) as box,
+            sandbox.box(tree, at, runtime, layered=True) as bare,
             tempfile.TemporaryDirectory(prefix="rehearsal-") as private,
         ):
             lead, lead_bare = (
@@ -115,17 +123,32 @@ def rehearse(  # noqa: PLR0913  # every part is a different thing that the calle
             )
             run = _with_copy(lead, database) if database else _with_rows(lead, plan, Path(private))
             # SQL is rendered where no data is: the code that renders it could print rows instead.
-            renderer = lead_bare(_DATABASE)
-            bare.put(_DATABASE, b"")
+            renderer = lead_bare(DATABASE)
+            bare.put(DATABASE, b"")
             return _rehearse(run, renderer, plan, Path(private))
     except (_NotRehearsed, ToolError) as error:
         return Rehearsal("not rehearsed", str(error), data=COPY if database else GENERATED)
 
 
-def _plan(revisions: AlembicGraph, before: str | None, database: Path | None) -> _Plan:
+def pending(
+    tree: Path, tool: MigrationTool, *, before: str | None, target: str | None, database: Path | None
+) -> tuple[MigrationFile, ...]:
+    """The files that a rehearsal from and to the same places would run, in order; ToolRetry says why none can."""
+    try:
+        return _plan(graph(tree, tool), before, target, database).new
+    except _NothingNew:
+        return ()
+    except _NotRehearsed as error:
+        raise ToolRetry(str(error)) from error
+
+
+def _plan(revisions: AlembicGraph, before: str | None, target: str | None, database: Path | None) -> _Plan:
     """From where to where; raises _NotRehearsed when there is nothing to try or no place to start."""
-    if revisions.head is None:
+    end = target or revisions.head
+    if end is None:
         raise _NotRehearsed("there are no revisions")
+    if not revisions.knows(end):
+        raise _NotRehearsed(f"the target {end} is no revision of this repository")
     start = None if before == "base" else before
     if database is not None:
         found = sqlite_revision(database)
@@ -133,33 +156,31 @@ def _plan(revisions: AlembicGraph, before: str | None, database: Path | None) ->
             raise _NotRehearsed(f"{database.name} is at {found or 'no revision'}, and {before} was expected")
         start = found
     elif before is None:
-        parents = revisions.files[-1].parents if revisions.files[-1].revision == revisions.head else ()
+        parents = next(file.parents for file in revisions.files if file.revision == end)
         if len(parents) > 1:
-            raise _NotRehearsed(
-                f"the head {revisions.head} merges {', '.join(parents)}: name the revision to start from"
-            )
+            raise _NotRehearsed(f"the target {end} merges {', '.join(parents)}: name the revision to start from")
         start = parents[0] if parents else None
     if start is not None and not revisions.knows(start):
         raise _NotRehearsed(f"the start {start} is no revision of this repository")
-    new = revisions.ahead_of(start)
+    new = revisions.between(start, end)
     if not new:
-        raise _NotRehearsed(f"nothing is new: {start} is the head")
-    return _Plan(revisions, start, revisions.head, new, COPY if database else GENERATED)
+        raise _NothingNew(f"nothing is new: {start} is at or after {end}")
+    return _Plan(revisions, start, end, new, COPY if database else GENERATED)
 
 
 def _with_copy(lead: Callable[[str], AlembicRun], database: Path) -> AlembicRun:
     """A run on a copy of the person's database, which is only read, and that before anything ran in the box."""
-    run = lead(_DATABASE)
-    run.box.put(_DATABASE, b"")  # made by the box, so that its user owns it
-    snapshot(database, run.box.files / _DATABASE)
+    run = lead(DATABASE)
+    run.box.put(DATABASE, b"")  # made by the box, so that its user owns it
+    snapshot(database, run.box.files / DATABASE)
     return dataclasses.replace(run, limits=limits_for(database))
 
 
 def _with_rows(lead: Callable[[str], AlembicRun], plan: _Plan, private: Path) -> AlembicRun:
     """A run on a database that the old revisions made and that trusted code put rows into."""
     if plan.start is None:
-        run = lead(_DATABASE)
-        run.box.put(_DATABASE, b"")
+        run = lead(DATABASE)
+        run.box.put(DATABASE, b"")
         return run
     first = lead(_BASE)
     first.box.put(_BASE, b"")
@@ -173,8 +194,8 @@ def _with_rows(lead: Callable[[str], AlembicRun], plan: _Plan, private: Path) ->
     clean = private / "clean.sqlite3"
     snapshot(base, clean)
     # Another name, so that nothing the first run left beside its database is taken for a journal of this one.
-    run = lead(_DATABASE)
-    run.box.put(_DATABASE, clean.read_bytes())
+    run = lead(DATABASE)
+    run.box.put(DATABASE, clean.read_bytes())
     return run
 
 
@@ -208,6 +229,7 @@ def _rehearse(run: AlembicRun, renderer: AlembicRun, plan: _Plan, private: Path)
         sql_down=sql_down,
         from_revision=plan.start,
         to_revision=plan.target,
+        added_only=before is not None and up is not None and added_only(before, up),
     )
 
 

@@ -1,0 +1,219 @@
+"""The rules on migrations in Python: read as text, never run."""
+
+from pathlib import Path
+
+import pytest
+
+from backend_crew.tools.lint_rules import RULES
+from backend_crew.tools.migration_lint import lint_file
+
+ALEMBIC = "import sqlalchemy as sa\nfrom alembic import op\n\ndef downgrade():\n    op.drop_column('t', 'c')\n\ndef upgrade():\n"
+DJANGO = "from django.db import migrations, models\n\nclass Migration(migrations.Migration):\n    operations = [\n"
+
+
+def _alembic(body: str, dialect: str = "postgresql") -> set[tuple[str, str, int]]:
+    """(rule, severity, line), the first line of the body being 1."""
+    text = ALEMBIC + "".join(f"    {line}\n" for line in body.splitlines())
+    return {(one.rule, one.severity, one.line - 7) for one in lint_file("v/a.py", text, "alembic", dialect)}
+
+
+def _django(body: str, dialect: str = "postgresql", head: str = DJANGO) -> set[tuple[str, str, int]]:
+    text = head + "".join(f"        {line}\n" for line in body.splitlines()) + "    ]\n"
+    first = head.count("\n")
+    return {(one.rule, one.severity, one.line - first) for one in lint_file("a/0002.py", text, "django", dialect)}
+
+
+def _expected(*rules: str) -> set[tuple[str, str, int]]:
+    """Rules with their lines, "rule:line", the line being 1 where none is given."""
+    split = [rule.partition(":") for rule in rules]
+    return {(name, RULES[name].severity, int(line or 1)) for name, _, line in split}
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ("op.drop_table('t')", ["drop-table"]),
+        ("op.drop_column('t', 'c')", ["drop-column"]),
+        ("op.rename_table('t', 'u')", ["rename-table"]),
+        ("op.alter_column('t', 'c', new_column_name='d')", ["rename-column"]),
+        ("op.alter_column('t', 'c', type_=sa.Integer(), existing_type=sa.Text())", ["change-type"]),
+        ("op.alter_column('t', 'c', type_=sa.Text())", ["widen-type"]),
+        ("op.alter_column('t', 'c', nullable=False)", ["set-not-null"]),
+        ("op.add_column('t', sa.Column('c', sa.Integer(), nullable=False))", ["add-not-null"]),
+        ("op.add_column('t', make())", ["opaque-statement"]),
+        ("op.create_index(op.f('i'), 't', ['c'])", ["index-not-concurrent"]),
+        ("op.create_index('i', 't', ['c'], unique=True)", ["unique-not-safe"]),
+        ("op.create_index('i', 't', ['c'], postgresql_concurrently=True)", ["needs-no-transaction"]),
+        ("op.drop_index('i', 't')", ["index-not-concurrent"]),
+        ("op.create_unique_constraint('u', 't', ['c'])", ["unique-not-safe"]),
+        ("op.create_foreign_key('f', 't', 'u', ['c'], ['id'])", ["foreign-key-not-safe"]),
+        ("op.create_check_constraint('k', 't', 'c > 0')", ["check-not-safe"]),
+        ("op.drop_constraint('k', 't')", ["drop-constraint"]),
+        ("with op.batch_alter_table('t') as batch:\n    batch.drop_column('c')\n    batch.alter_column('d', nullable=False)",
+         ["drop-column:2", "set-not-null:3"]),
+        ("if True:\n    for one in ('a', 'b'):\n        op.drop_table(one)", ["drop-table:3"]),
+        ("op.execute('DELETE FROM t')", ["delete-without-where"]),
+        ("op.execute(sa.text(\n    '''\n    UPDATE t SET a = 1;\n    TRUNCATE u\n    ''',\n))",
+         ["update-without-where:3", "truncate:4"]),
+        ("op.execute('DROP ' 'TABLE t')", ["drop-table"]),
+        ("op.execute('DROP TABLE ' + 't')", ["drop-table"]),
+        ("op.execute(f'DROP TABLE {name}')", ["opaque-statement"]),
+        ("op.execute('DROP TABLE %s' % name)", ["opaque-statement"]),
+        ("op.execute('DROP TABLE {}'.format(name))", ["opaque-statement"]),
+        ("op.execute(users.update().values(a=1))", ["data-in-schema-migration"]),
+        ("op.bulk_insert(users, [])\nop.add_column('t', sa.Column('c', sa.Integer()))", ["mixed-data-schema:2"]),
+        ("bind = op.get_bind()\nfor row in bind.execute(rows):\n    bind.execute(users.insert(), row)\n"
+         "op.add_column('t', sa.Column('c', sa.Integer()))",
+         ["data-in-schema-migration:2", "data-in-schema-migration:3", "mixed-data-schema:4"]),
+        ("bind = op.get_bind()\nbind.execute(sa.text('DELETE FROM t'))", ["delete-without-where:2"]),
+        ("getattr(op, 'drop_table')('t')", ["opaque-statement"]),
+        ("other = op\nother.drop_table('t')", ["opaque-statement"]),
+        ("op.do_anything()", ["opaque-statement"]),
+        ("imported_helper()", ["calls-function"]),
+    ],
+)  # fmt: skip
+def test_alembic(body: str, rules: list[str]) -> None:
+    assert _alembic(body) == _expected(*rules)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "op.create_table('t', sa.Column('c', sa.Integer(), nullable=False))\nop.create_index('i', 't', ['c'])\n"
+        "op.add_column('t', sa.Column('d', sa.Integer(), nullable=False))\nop.drop_table('t')",
+        "op.add_column('t', sa.Column('c', sa.Integer(), nullable=False, server_default='0'))",
+        "op.add_column('t', sa.Column('c', sa.Integer()))",
+        "with op.get_context().autocommit_block():\n    op.create_index('i', 't', ['c'], postgresql_concurrently=True)",
+        "op.create_check_constraint('k', 't', 'c > 0', postgresql_not_valid=True)",
+        "op.execute('ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL) NOT VALID')\n"
+        "with op.get_context().autocommit_block():\n    op.execute('ALTER TABLE t VALIDATE CONSTRAINT k')\n"
+        "op.alter_column('t', 'c', nullable=False)",
+        "op.execute('DELETE FROM t WHERE id = 1')",
+        "pass",
+    ],
+)
+def test_alembic_that_is_safe(body: str) -> None:
+    assert _alembic(body) == set()
+
+
+def test_alembic_on_sqlite_has_no_concurrent_indexes() -> None:
+    assert _alembic("op.create_index('i', 't', ['c'])\nop.drop_index('i', 't')", "sqlite") == set()
+    assert _alembic("op.execute(\"ATTACH 'x' AS y\")", "sqlite") == _expected("attach-database")
+
+
+def test_helpers_of_the_file_are_followed_and_op_by_another_name() -> None:
+    text = (
+        "from alembic import op as migrate\ndef upgrade():\n    _drop()\ndef _drop():\n    migrate.drop_table('t')\n"
+        "def downgrade():\n    pass\n"
+    )
+    found = lint_file("v/a.py", text, "alembic", "sqlite")
+    assert [(one.rule, one.line) for one in found] == [("drop-table", 5), ("no-way-back", 6)]
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ("migrations.RemoveField('m', 'f'),", ["drop-column"]),
+        ("migrations.DeleteModel('M'),", ["drop-table"]),
+        ("migrations.RenameField('m', 'a', 'b'),", ["rename-column"]),
+        ("migrations.RenameModel('M', 'N'),", ["rename-table"]),
+        ("migrations.AlterModelTable('M', 'x'),", ["rename-table"]),
+        ("migrations.AlterField('m', 'f', models.TextField(unique=True)),", ["alter-field"]),
+        ("migrations.AddField('m', 'f', models.IntegerField()),", ["add-not-null"]),
+        ("migrations.AddField('m', 'f', models.IntegerField(default=0)),", ["default-in-python-alone"]),
+        ("migrations.AddField('m', 'f', models.IntegerField(null=True, unique=True)),", ["unique-not-safe"]),
+        ("migrations.AddIndex('m', models.Index(fields=['f'])),", ["index-not-concurrent"]),
+        ("AddIndexConcurrently('m', models.Index(fields=['f'])),", ["needs-no-transaction"]),
+        ("migrations.AddConstraint('m', models.CheckConstraint(name='k')),", ["check-not-safe"]),
+        ("migrations.AddConstraint('m', models.UniqueConstraint(name='k')),", ["unique-not-safe"]),
+        ("migrations.RemoveConstraint('m', 'k'),", ["drop-constraint"]),
+        ("migrations.AlterUniqueTogether('m', {('a', 'b')}),", ["unique-not-safe"]),
+        ("migrations.RunPython(fill),", ["data-in-schema-migration", "no-way-back"]),
+        ("migrations.RunPython(fill, migrations.RunPython.noop),", ["data-in-schema-migration"]),
+        ("migrations.RunSQL('DELETE FROM t', migrations.RunSQL.noop),", ["delete-without-where"]),
+        ("migrations.RunSQL([('DROP TABLE t', None)]),", ["drop-table", "no-way-back"]),
+        ("migrations.RunSQL(f'{x}', ''),", ["opaque-statement"]),
+        ("migrations.SeparateDatabaseAndState(\n    database_operations=[migrations.DeleteModel('M')],\n),",
+         ["state-without-database", "drop-table:2"]),
+        ("BtreeGistExtension(),", ["create-extension"]),
+        ("OurOwnOperation(),", ["opaque-statement"]),
+        ("*built,", ["opaque-statement"]),
+        ("migrations.RunPython(fill, fill),\nmigrations.AddField('m', 'f', models.TextField(null=True)),",
+         ["data-in-schema-migration", "mixed-data-schema:2"]),
+    ],
+)  # fmt: skip
+def test_django(body: str, rules: list[str]) -> None:
+    assert _django(body) == _expected(*rules)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "migrations.CreateModel('M', fields=[]),\nmigrations.AddIndex('m', models.Index(fields=['f'])),\n"
+        "migrations.AddField('m', 'f', models.IntegerField()),\nmigrations.DeleteModel('M'),",
+        "migrations.AddField('m', 'f', models.IntegerField(db_default=0)),",
+        "migrations.AddField(model_name='m', name='f', field=models.TextField(null=True)),",
+        "migrations.AlterUniqueTogether('m', set()),",
+        "migrations.AlterModelOptions('m', {}),",
+    ],
+)
+def test_django_that_is_safe(body: str) -> None:
+    assert _django(body) == set()
+
+
+def test_django_without_a_transaction() -> None:
+    head = DJANGO.replace("    operations", "    atomic = False\n    operations")
+    found = _django("AddIndexConcurrently('m', models.Index(fields=['f'])),", head=head)
+    assert found == {("not-atomic", "info", -1)}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "tool"),
+    [
+        ("a.py", "def upgrade(:", "alembic"),
+        ("a.py", "x = 1", "alembic"),
+        ("a.py", "x = 1", "django"),
+        ("a.py", "class Migration:\n    operations = make()", "django"),
+        ("a.rb", "drop_table :t", "rails"),
+        ("a.py", "x\0", "alembic"),
+        ("a.py", "def upgrade():\n    op.execute(" + "'a' + " * 960 + "'b')", "alembic"),
+    ],
+)
+def test_what_cannot_be_read_is_a_red_flag(path: str, text: str, tool: str) -> None:
+    assert {one.rule for one in lint_file(path, text, tool, "sqlite")} == {"opaque-statement"}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", [("delete-without-where", 3)]),
+        ("SQL = 'SELECT 1'\n", [("opaque-statement", 7)]),
+        ("def make(SQL): pass\n", [("opaque-statement", 7)]),
+        ("from somewhere import *\n", [("opaque-statement", 7)]),
+        ("globals()['SQL'] = x\n", [("opaque-statement", 7)]),
+    ],
+)
+def test_a_name_stands_for_a_text_only_where_nothing_else_can_set_it(
+    more: str, expected: list[tuple[str, int]]
+) -> None:
+    text = (
+        'from alembic import op\nSQL = """\nDELETE FROM t\n"""\n\ndef upgrade():\n    op.execute(SQL)\n'
+        "def downgrade():\n    op.drop_column('t', 'c')\n"
+    )
+    assert [(one.rule, one.line) for one in lint_file("a.py", text + more, "alembic", "sqlite")] == expected
+
+
+def test_nothing_of_a_migration_is_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    text = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\nfrom alembic import op\ndef upgrade():\n    op.drop_table('t')\n"
+    assert "drop-table" in {one.rule for one in lint_file("a.py", text, "alembic", "sqlite")}
+    assert not mark.exists()
+    exec(text.partition("from")[0])  # the weak control: an import would have done it
+    assert mark.exists()
+
+
+def test_sql_files_are_linted_by_their_dialect() -> None:
+    assert [one.rule for one in lint_file("1.sql", "VACUUM", "goose", "sqlite")] == [
+        "maintenance",
+        "needs-no-transaction",
+    ]

@@ -1,0 +1,83 @@
+"""What a linter remembers while it reads one migration from its first statement to its last."""
+
+from dataclasses import dataclass, field
+
+from backend_crew.tools.lint_rules import LintFinding, finding, words
+
+# Tables of the migration tools themselves: their rows belong to the schema.
+_BOOKKEEPING = words(
+    "alembic_version django_migrations schema_migrations goose_db_version flyway_schema_history _yoyo_migration"
+    " _yoyo_log _yoyo_version yoyo_lock _prisma_migrations __drizzle_migrations schema_version"
+)
+
+
+@dataclass
+class Context:
+    """One migration: where it is, whether the tool runs it in a transaction, and what it did so far."""
+
+    path: str
+    transactional: bool
+    dialect: str = "postgresql"
+    found: list[LintFinding] = field(default_factory=list)
+    # Tables this migration made: nobody reads them yet, so no lock on them holds anybody up.
+    created: set[str] = field(default_factory=set)
+    added: set[tuple[str, str]] = field(default_factory=set)
+    # Constraints added NOT VALID in the transaction that runs now, and those that were validated since.
+    unvalidated: set[tuple[str, str]] = field(default_factory=set)
+    not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
+    validated: set[tuple[str, str]] = field(default_factory=set)
+    explicit: bool = False
+    lock_timeout: bool = False
+    told_timeout: bool = False
+    _rows_at: int = 0
+    _schema_at: int = 0
+
+    def add(self, rule: str, line: int, what: str) -> None:
+        """Records a finding of a rule."""
+        self.found.append(finding(rule, self.path, line, what, self.dialect))
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a statement that comes now runs in a transaction."""
+        return self.transactional or self.explicit
+
+    def is_new(self, table: str) -> bool:
+        """Whether this migration made the table."""
+        return table in self.created
+
+    def wrote(self, table: str, line: int) -> None:
+        """Rows of a table were changed."""
+        if self.in_transaction and not self.is_new(table) and table.rpartition(".")[2].lower() not in _BOOKKEEPING:
+            self._rows_at = self._rows_at or line
+
+    def changed(self, table: str, line: int) -> None:
+        """The schema of a table that was there before was changed, under a lock."""
+        if self.in_transaction and not self.is_new(table):
+            self._schema_at = self._schema_at or line
+
+    def locks(self, table: str, line: int) -> None:
+        """A strong lock on a table that others use: said once when nothing limits the wait for it."""
+        if not (self.is_new(table) or self.lock_timeout or self.told_timeout):
+            self.told_timeout = True
+            self.add("lock-timeout-missing", line, f"{table} is locked and no lock_timeout is set")
+
+    def begins(self) -> None:
+        """BEGIN stands in the text."""
+        self.explicit = True
+
+    def ends(self, line: int) -> None:
+        """COMMIT or ROLLBACK stands in the text."""
+        if self.transactional and not self.explicit:
+            self.add("transaction-control", line, "The migration ends a transaction that it did not begin")
+        self.explicit = False
+        self.transaction_over()
+
+    def transaction_over(self) -> None:
+        """Tells whether the transaction held rows and schema together, and forgets it."""
+        if self._rows_at and self._schema_at:
+            line = max(self._rows_at, self._schema_at)
+            first, second = ("rows", "schema") if self._schema_at == line else ("schema", "rows")
+            other = min(self._rows_at, self._schema_at)
+            self.add("mixed-data-schema", line, f"The {second} change here and the {first} change at line {other}")
+        self._rows_at = self._schema_at = 0
+        self.unvalidated.clear()
