@@ -1,173 +1,197 @@
-"""Prompt tokens of a whole run against CrewAI's default context passing. Usage: python bench/prompts.py
+"""Prompt tokens of the whole demo against CrewAI's default context passing. Usage: python bench/prompts.py
 
-Our run is the tests' sample with a scripted model, every stage, all requests. The other side is a bare CrewAI crew with
-the same roles, the same task texts, the same tool calls with the same results, and the same outputs: CrewAI gives
-each task the output of all tasks before it. Tokens are characters / 4; tool schemas are left out on both sides.
+Our side is the recorded demo, every request of it. The other side is a bare CrewAI crew with the same roles, the same
+tasks and `output_pydantic`, the same tools, the same calls with the same results, and the same outputs. CrewAI gives each
+task the output of all tasks before it, and what a person wants changed by its own `human_input`. What code established for
+a task (facts, diffs, the rehearsal) stands in that task on both sides. Tokens are characters / 4.
 """
 
-import json
+import re
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bare
 import measure
-import scenario
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
 
-from backend_crew.crew import BackendCrew, settings
-from backend_crew.crew.journal import Journal, canonical
-from backend_crew.crew.recording import Reply, ToolCall, Turn
-from backend_crew.crew.roles import CrewSpec, load
-from backend_crew.crew.settings import Options
+from backend_crew.crew import demo, prompts, render, runner
+from backend_crew.crew.artifacts import ARTIFACTS
+from backend_crew.crew.journal import Journal
+from backend_crew.crew.recording import Model, Reply, Turn
+from backend_crew.crew.roles import CrewSpec, TaskSpec, load
+from backend_crew.crew.stopping import StopFlag
 from backend_crew.crew.toolbox import CATALOGUE
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
 
 GOAL = 0.5
 CHARS_PER_TOKEN = 4
-OUTPUT = 2000
-"""Characters of an output in the second measurement: what stages hand in on a repository of ordinary size."""
-Outputs = dict[str, str]
+Exchange = tuple[Turn, Reply]
 
 
-def lengthened(steps: list[scenario.Step]) -> list[scenario.Step]:
-    """The same steps, with the prose of what is handed in brought to OUTPUT characters."""
-    return [_lengthened(one) if isinstance(one, Reply) else one for one in steps]
+class Keeping:
+    """A model that keeps what it was asked and what it answered."""
+
+    def __init__(self, model: Model) -> None:
+        self.name, self._model = model.name, model
+        self.kept: dict[str, list[Exchange]] = {}
+
+    def ask(self, turn: Turn) -> Reply:
+        """Ask the model."""
+        reply = self._model.ask(turn)
+        # CrewAI goes on appending to its list
+        turn = Turn(turn.task, turn.round, turn.ordinal, list(turn.messages), list(turn.tools))
+        self.kept.setdefault(turn.task, []).append((turn, reply))
+        return reply
 
 
-def _lengthened(reply: Reply) -> Reply:
-    calls = []
-    for call in reply.tool_calls:
-        given = json.loads(call.arguments)
-        field = next((name for name in ("overview", "summary", "impact") if name in given), None)
-        if call.name == "submit" and field:
-            given[field] += " It is said at length." * ((OUTPUT - len(call.arguments)) // 22)
-        calls.append(ToolCall(call.name, json.dumps(given)))
-    return Reply(reply.content, tuple(calls), reply.prompt_tokens, reply.completion_tokens)
+class Draft(BaseModel):
+    """Check a result before it is handed in."""
+
+    model_config = ConfigDict(extra="allow")
 
 
-def ours(folder: Path, *, long: bool) -> tuple[list[Turn], Outputs]:
-    """A whole run: every request, and what every task handed in."""
-    repo = scenario.make_repository(folder / "notes")
-    settings.put(scenario.ENV, f"sqlite:///{scenario.make_database(repo / 'notes.db')}")
-    script = scenario.Script()
-    if long:
-        script.steps = {task: lengthened(steps) for task, steps in script.steps.items()}
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
-    crew = BackendCrew(
-        repo, scenario.FEATURE, approver=scenario.approve_all, model=script, home=folder / "home", options=options
-    )
-    result = crew.kickoff()
-    if str(result.status) != "finished":
-        raise SystemExit(f"the run is {result.status}, not finished: {result.reason}")
+def ours(folder: Path) -> tuple[dict[str, list[Exchange]], dict[str, str], list[str]]:
+    """The demo: every exchange by task, what people answered by task, and what was wanted of the design."""
     journal = Journal(folder / "home")
-    outputs = {one.task: canonical(one.payload) for one in journal.outputs(crew.run.id)}
+    run, models, person = demo.prepare(journal, Console(quiet=True), keep=folder, yes=True)
+    model = Keeping(models.only)
+    stop = runner.advance(journal, run.id, runner.Models(run, only=model), person, StopFlag())
+    if str(stop.status) != "finished":
+        raise SystemExit(f"the demo is {stop.status}, not finished: {stop.reason}")
+    answers = {
+        one.task: render.output(one.artifact, one.payload)
+        for one in journal.outputs(run.id)
+        if one.artifact == "Answers"
+    }
+    wanted = [one.reason for one in journal.decisions(run.id) if one.verdict == "request-changes"]
     journal.close()
-    return script.seen, outputs
+    return model.kept, answers, wanted
 
 
-def _results(turns: list[Turn]) -> list[str]:
-    """What the tools answered during a task, in order: the last request holds all of it."""
-    return [str(one["content"]) for one in turns[-1].messages if one.get("role") == "tool"]
-
-
-def theirs(turns: list[Turn], outputs: Outputs, spec: CrewSpec) -> dict[str, list[int]]:
-    """The bare crew at equal outputs: characters of every request, by task."""
-    asked: dict[str, list[Turn]] = {}
-    for turn in turns:
-        asked.setdefault(turn.task, []).append(turn)
-    names = [task.name for task in spec.tasks if task.name in outputs]
-    answers: list[list[bare.Answer]] = []
-    works: list[bare.Work] = []
+def theirs(
+    kept: dict[str, list[Exchange]], answers: dict[str, str], wanted: list[str], spec: CrewSpec
+) -> dict[str, list[bare.Size]]:
+    """The bare crew at equal outputs: every request, by task."""
     roles = {name: bare.Role(one.role, one.goal, one.backstory) for name, one in spec.roles.items()}
-    roles["code"] = bare.Role("Trusted code", "Do what no model may do", "Not a model.")
-    for name in names:
-        task, seen = spec.task(name), asked.get(name, [])
-        steps, tools = _steps(name, seen)
-        answers.append([*steps, outputs[name]])
+    names = [task.name for task in spec.tasks if task.name in kept or task.name in answers]
+    works, replies = [], []
+    for task in map(spec.task, names):
+        if task.name in answers:
+            works.append(bare.Work(task.agent, task.description, task.expected_output))
+            replies.append([answers[task.name]])
+            continue
+        steps, results = _steps(kept[task.name])
+        rounds = max(turn.round for turn, _ in kept[task.name])
+        assert task.artifact is not None
         works.append(
             bare.Work(
-                task.agent or "code",
-                task.description.replace("{feature}", scenario.FEATURE),
+                task.agent,
+                task.description.replace("{feature}", demo.feature()) + _established(kept[task.name][0][0]),
                 task.expected_output,
-                tools,
+                list(_tools(task, spec, results)),
+                ARTIFACTS[task.artifact],
+                wanted[: rounds - 1],
             )
         )
-    model = bare.InstantModel.of(answers)
-    bare.crew(model, roles, works).kickoff()
-    found: dict[str, list[int]] = {name: [] for name in asked}
+        replies.append(steps)
+    model = bare.InstantModel.of(replies)
+    bare.crew(model, roles, works, cache=False).kickoff()
+    found: dict[str, list[bare.Size]] = {name: [] for name in kept}
     for one in model.kept:
-        if names[one.task] in found:  # a person or code did the others: they cost us nothing, so they cost them nothing
-            found[names[one.task]].append(one.chars)
+        if names[one.task] in found:  # a person did the others
+            found[names[one.task]].append(one.sent)
+    if {name: len(calls) for name, calls in found.items()} != {name: len(calls) for name, calls in kept.items()}:
+        raise SystemExit("the bare crew made other calls than ours")
     return found
 
 
-def _steps(name: str, seen: list[Turn]) -> tuple[list[bare.Answer], list[bare.PlainTool]]:
-    """The tool calls that our model made in a task, and tools that answer them as ours did."""
-    steps: list[bare.Answer] = []
-    used: dict[str, list[str]] = {}
-    results = iter(_results(seen) if seen else [])
-    messages = [one for one in (seen[-1].messages if seen else []) if one.get("tool_calls")]
-    for number, message in enumerate(messages):
-        calls: list[dict[str, Any]] = []
-        for index, call in enumerate(message["tool_calls"]):
-            words = call["function"]
-            used.setdefault(words["name"], []).append(next(results))
-            calls.append(bare.tool_call(words["name"], words["arguments"], 100 * number + index))
-        steps.append(calls)
+def _established(turn: Turn) -> str:
+    """What code found out for a task, as it stands in our prompt."""
+    text = str(turn.messages[1]["content"])
+    parts = [one for one in re.split(r"\n\n(?=### )", text) if one.startswith(prompts.ESTABLISHED)]
+    return "".join(f"\n\n{one}" for one in parts)
 
-    def answering(replies: list[str]) -> Any:
-        left = iter(replies)
+
+def _steps(kept: list[Exchange]) -> tuple[list[bare.Answer], dict[str, list[str]]]:
+    """What our model answered in a task, its accepted hand-ins as final answers, and what each tool returned."""
+    steps: list[bare.Answer] = []
+    results: dict[str, list[str]] = {}
+    for number, (turn, reply) in enumerate(kept):
+        after = kept[number + 1][0] if number + 1 < len(kept) else None
+        if after is None or after.round != turn.round:
+            steps.append(reply.tool_calls[-1].arguments)
+            continue
+        said = [str(one["content"]) for one in after.messages[len(turn.messages) :] if one.get("role") == "tool"]
+        for call, text in zip(reply.tool_calls, said, strict=True):
+            results.setdefault(call.name, []).append(text)
+        steps.append(
+            [
+                bare.tool_call(call.name, call.arguments, 100 * number + index)
+                for index, call in enumerate(reply.tool_calls)
+            ]
+        )
+    return steps, results
+
+
+def _tools(task: TaskSpec, spec: CrewSpec, results: dict[str, list[str]]) -> Iterator[bare.OrderedTool]:
+    """The tools that the task has with us, answering as ours did."""
+
+    def answering(texts: list[str]) -> Any:
+        left = iter(texts)
         return lambda **_: next(left)
 
-    tools = [
-        bare.PlainTool.of(one, str(CATALOGUE[one][0].__doc__), CATALOGUE[one][0], answering(replies))
-        for one, replies in used.items()
-        if one in CATALOGUE
-    ]
-    return steps, tools
+    for name in task.tools or spec.roles[task.agent].tools:
+        schema: type[BaseModel]
+        if name in CATALOGUE:
+            schema = CATALOGUE[name][0]
+            yield bare.OrderedTool.of(name, str(schema.__doc__), schema, answering(results.get(name, [])))
+        else:
+            from crewai_tools import FileReadTool
+
+            tool = FileReadTool()
+            yield bare.OrderedTool.of(tool.name, tool.description, tool.args_schema, answering([]))
+    if "submit" in results:  # hand-ins that failed their checks
+        yield bare.OrderedTool.of("submit", str(Draft.__doc__), Draft, answering(results["submit"]))
 
 
 def _tokens(chars: float) -> int:
     return round(chars / CHARS_PER_TOKEN)
 
 
-def _slope(values: list[int]) -> float:
-    """Tokens that each further stage adds to a first prompt (least squares)."""
-    return statistics.linear_regression(range(len(values)), values).slope
+def _slope(sizes: list[list[bare.Size]]) -> float:
+    """Tokens that each further task adds to a first prompt (least squares)."""
+    firsts = [calls[0].prompt / CHARS_PER_TOKEN for calls in sizes]
+    return statistics.linear_regression(range(len(firsts)), firsts).slope
 
 
 def main() -> None:
-    """Measure with the sample's short outputs, then with outputs of ordinary length."""
+    """Run both, print where the tokens go, and the ratios."""
     if isinstance(find_sandbox(), NoSandbox):
         raise SystemExit("no sandbox here: the run would not be a whole one")
     measure.machine()
-    for long in (False, True):
-        compare(f"outputs of about {OUTPUT} characters" if long else "outputs as short as the sample's", long=long)
-
-
-def compare(title: str, *, long: bool) -> None:
-    """Run both and print a row a task."""
     with tempfile.TemporaryDirectory() as folder:
-        turns, outputs = ours(Path(folder), long=long)
-    other = theirs(turns, outputs, load(None))
-    mine: dict[str, list[int]] = {}
-    for turn in turns:
-        mine.setdefault(turn.task, []).append(bare.length(turn.messages))
-    columns = [
-        [[_tokens(chars[0]) for chars in side.values()], [_tokens(sum(chars)) for chars in side.values()]]
-        for side in (mine, {name: other[name] for name in mine})
-    ]
-    (first, total), (bare_first, bare_total) = columns
-    calls = [len(chars) for chars in mine.values()]
-    rows = [*zip(mine, calls, first, total, bare_first, bare_total, strict=True)]
-    sums = ("total", sum(calls), "", sum(total), "", sum(bare_total))
-    head = ("task", "calls", "first prompt", "all", "bare: first prompt", "all")
-    measure.table(f"prompt tokens (characters / 4), {title}", head, [*rows, sums])
-    average = _tokens(statistics.mean(len(one) for one in outputs.values()))
-    print(f"\n{len(outputs)} outputs, {average} tokens on average")
-    print(f"a stage adds to the first prompt: {_slope(first):.0f} tokens, bare: {_slope(bare_first):.0f}")
-    measure.verdict("prompt tokens against default context passing", sum(total) / sum(bare_total), GOAL, "x")
+        kept, answers, wanted = ours(Path(folder))
+    other = theirs(kept, answers, wanted, load(None))
+    mine = {name: [bare.Size.of(turn.messages, turn.tools) for turn, _ in calls] for name, calls in kept.items()}
+    head = ("task", "calls", "first prompt", "prompt", "tools", "history", "all", "bare: first", "all", "ratio")
+    rows = [_row(name, mine[name], other[name]) for name in mine]
+    total = [[one for calls in side.values() for one in calls] for side in (mine, other)]
+    measure.table("prompt tokens (characters / 4) of the demo", head, [*rows, _row("total", *total)])
+    sums = [{part: sum(getattr(one, part) for one in side) for part in ("prompt", "total")} for side in total]
+    print(f"\na task adds to the first prompt: {_slope([*mine.values()]):.0f}, bare: {_slope([*other.values()]):.0f}")
+    print(f"prompts alone, what context passing governs: {sums[0]['prompt'] / sums[1]['prompt']:.2f}x")
+    measure.verdict("prompt tokens against default context passing", sums[0]["total"] / sums[1]["total"], GOAL, "x")
+
+
+def _row(name: str, mine: list[bare.Size], other: list[bare.Size]) -> tuple[object, ...]:
+    sums = [_tokens(sum(getattr(one, part) for one in mine)) for part in ("prompt", "tools", "history", "total")]
+    theirs = sum(one.total for one in other)
+    first, bare_first = ("", "") if name == "total" else (_tokens(mine[0].prompt), _tokens(other[0].prompt))
+    return name, len(mine), first, *sums, bare_first, _tokens(theirs), f"{sum(one.total for one in mine) / theirs:.2f}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from backend_crew.crew.journal import PARTIAL, canonical
 from backend_crew.crew.llm import ModelDoor, Stopped
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.roles import TaskSpec
+from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
 
@@ -152,7 +153,7 @@ class HumanAgent(_RunAgent):
         session, spec = self._session, self._spec(task)
         self._stop_if_asked()
         recorded = self._recorded(spec)
-        if recorded is not None:
+        if recorded is not None and not _out_of_date(session, spec):
             return recorded
         assert spec.gate is not None
         if spec.gate == "migrations" and not (session.payload("rehearse") or {}).get("files"):
@@ -161,12 +162,34 @@ class HumanAgent(_RunAgent):
             return reason
         git.reset(session.clone, session.head())
         packet = packets.build(session, spec.gate)
+        decision = session.journal.decision(session.id, spec.gate, packet.digest)
+        while decision is not None and spec.gate == "migrations" and _lapsed(session, decision):
+            packet = packets.asked_again(packet, decision)
+            decision = session.journal.decision(session.id, spec.gate, packet.digest)
         row = session.journal.open_gate(session.id, spec.gate, packet.as_json(), packet.digest)
-        decision = session.journal.decision(session.id, spec.gate, row.digest)
         if decision is None:
             session.note("gate opened", gate=spec.gate, round=row.round, digest=row.digest)
             raise Stopped(Stop(Status.WAITING, packet.question, gate=spec.gate, task=spec.name))
         return _follow(session, spec, decision)
+
+
+def _lapsed(session: Session, decision: Decision) -> bool:
+    """Whether an approval that would let a database be changed is too old for it."""
+    changes = (session.payload("rehearse") or {}).get("target", {}).get("kind") == "sqlite"
+    old = decision.expired(session.run.options.get("decision_hours"))
+    return changes and decision.verdict == gates.APPROVE and old
+
+
+def _out_of_date(session: Session, spec: TaskSpec) -> bool:
+    """Whether the approval of migrations grew old before it was used; then the gate asks again."""
+    row = session.journal.gate(session.id, "migrations") if spec.gate == "migrations" else None
+    decision = session.journal.decision(session.id, "migrations", row.digest) if row else None
+    if decision is None or not _lapsed(session, decision):
+        return False
+    if session.payload("apply") is not None or session.journal.intent(session.id, "apply", decision.hash):
+        return False
+    session.journal.invalidate(session.id, (spec.name,))
+    return True
 
 
 def _follow(session: Session, spec: TaskSpec, decision: Any) -> str:

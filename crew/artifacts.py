@@ -30,7 +30,8 @@ REQUIRED_TOPICS: tuple[Topic, ...] = ("stack", "architecture", "database", "api"
 class Artifact(BaseModel):
     """The base of everything that is handed in: unknown keys are errors, values do not change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # built when they are first used: commands that only name artifacts start without building thirty validators
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     heading: ClassVar[str] = "Result"
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backend_crew.crew.errors import UsageError
-from backend_crew.crew.journal import Totals
+from backend_crew.crew.journal import Journal, Totals
 from backend_crew.crew.settings import Caps
 
 
@@ -23,6 +23,11 @@ def cost_of(model: str, prompt_tokens: int, completion_tokens: int) -> float | N
 def caps_from(options: Mapping[str, Any]) -> Caps:
     """The caps as they are kept with a run."""
     return Caps(**options.get("caps", {}))
+
+
+def seconds_of_passes(journal: Journal, run: str) -> float:
+    """Seconds that the passes over a run have taken, those that ended."""
+    return sum(float(one.get("seconds", 0)) for one in journal.events(run, "pass ended"))
 
 
 def reached(caps: Caps, total: Totals, stage: Totals, minutes: float) -> str | None:

@@ -1,5 +1,6 @@
 """What code checks before a hand-in counts; each check returns facts or raises ToolRetry naming every problem."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -206,6 +207,8 @@ def _plan_problems(session: Session, value: Design) -> list[str]:
 def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
     assert isinstance(value, ChangeSet)
     changes = git.changes(session.clone, session.start_commit)
+    if task.layer == stages.REPAIR:
+        _refuse_unchanged_repair(session, changes)
     problems = [] if task.layer == stages.REPAIR else _left_unchanged(session, task)
     altered = altered_definitions(session, [change.path for change in changes])
     reasons = {(one.path, one.name): one.reason for one in value.altered} | _earlier_reasons(session)
@@ -371,10 +374,27 @@ def _left_unchanged_tests(session: Session) -> list[str]:
     return [f"{file.path}: planned ({file.purpose}), but unchanged" for file in files if file.path not in touched]
 
 
+def _refuse_unchanged_repair(session: Session, changes: Sequence[git.Change]) -> None:
+    """A hand-in without a change since the tests were red goes back to the model; no round is used for it."""
+    repair, work = session.repair, session.workspace
+    there = {one.path: work.read_bytes(one.path) if work.exists(one.path) else None for one in changes}
+    state = hashlib.sha256(repr(there).encode()).hexdigest() if there else ""
+    if state != repair.tried:
+        repair.tried = state
+        return
+    repair.unchanged += 1
+    if repair.unchanged < REPAIR_ROUNDS:
+        raise ToolRetry(
+            "nothing was changed since the tests were red, so they would be red again. Change the product where the "
+            "failing tests point; run_tests shows them"
+        )
+
+
 def _refuse_red_repair(session: Session) -> None:
     """A repair counts once the tests are green, or once its rounds are used up."""
+    repair = session.repair
     # the last round is taken as it is, before the model door would see a loop in the same hand-in again
-    if session.attempts + 1 >= REPAIR_ROUNDS:
+    if REPAIR_ROUNDS in (repair.rounds + 1, repair.unchanged):
         return
     run = run_tests(session)
     red = [case for case in run.cases if case.outcome in ("failed", "error")]
@@ -382,7 +402,8 @@ def _refuse_red_repair(session: Session) -> None:
         lines = [f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8]] or [
             f"- {run.reason}\n{run.output_tail[-1500:]}"
         ]
-        raise ToolRetry(f"still red, round {session.attempts + 1} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))
+        repair.rounds += 1
+        raise ToolRetry(f"still red, round {repair.rounds} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))
 
 
 _CHECKS: Mapping[str, Callable[[Session, TaskSpec, Artifact], tuple[Artifact, Facts]]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backend_crew.crew import settings
 from backend_crew.crew.errors import UsageError
-from backend_crew.crew.reporting import shown
+from backend_crew.crew.reporting import in_words
 from backend_crew.crew.settings import Options
 from backend_crew.tools import runtime, testrun
 from backend_crew.tools.testrun import TestCommand
@@ -55,7 +55,7 @@ def unconfirmed(root: Path) -> str:
     proposed = testrun.propose_commands(root)
     if not proposed:
         return "no test command was found; name one with --test-command"
-    example = f'--test-command "{shown(proposed[0].argv)}" ({proposed[0].evidence})'
+    example = f'--test-command "{in_words(proposed[0].argv)}" ({proposed[0].evidence})'
     return f"no test command was confirmed; name it with --test-command, for example {example}"
 
 
@@ -78,7 +78,7 @@ def at_terminal(line: Callable[[str], str], say: Callable[[str], None]) -> Ask:
     def ask(question: str, proposed: Sequence[TestCommand]) -> tuple[str, ...]:
         say(f"\n{question}")
         for number, one in enumerate(proposed, start=1):
-            say(f"  {number}. {shown(one.argv)}   ({one.evidence})")
+            say(f"  {number}. {in_words(one.argv)}   ({one.evidence})")
         while True:
             word = line("Number, your own command, or 'none'").strip()
             if word.casefold() == "none":

@@ -1,6 +1,7 @@
 """What the commands share: the journal, a run driven on with its progress shown, and how it stands when it stops."""
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backend_crew.crew import settings
+from backend_crew.crew import chain, settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal, Run
 from backend_crew.crew.model import ENDED, EXIT_CODES, Status, Stop
@@ -25,13 +26,6 @@ if TYPE_CHECKING:  # what listing runs does not need is imported where it is use
     from backend_crew.crew.stopping import StopFlag
 
 
-def by(channel: str) -> "approvers.By":
-    """The person at this machine, through a channel."""
-    from backend_crew.crew import approvers
-
-    return approvers.By(channel, approvers.person())
-
-
 def stderr() -> "Console":
     """Where progress and questions go."""
     from rich.console import Console
@@ -41,7 +35,7 @@ def stderr() -> "Console":
 
 def journal_here() -> Journal:
     """The journal that this process's environment names."""
-    return Journal(settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
+    return Journal(settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"), chain.key_here())
 
 
 @contextmanager
@@ -58,16 +52,41 @@ def spec_of(run: Run) -> "CrewSpec":
     """The roles and tasks that a run was started with."""
     from backend_crew.crew import roles
 
-    return roles.load(Path(run.options["config"]) if run.options.get("config") else None)
+    return roles.load(run.options.get("config"))
 
 
-def go_on(journal: Journal, name: str, *, as_json: bool, record: Path | None = None) -> None:
-    """Advance a run with whoever sits at this terminal, show how it stands, and leave with its exit code."""
+def go_on(journal: Journal, name: str, *, as_json: bool, record: Path | None = None, rules: str | None = None) -> None:
+    """Advance a run with its policy and whoever sits at this terminal, and leave with its exit code."""
+    from backend_crew.crew import policy
     from backend_crew.crew.terminal import Terminal
 
+    taken = policy.take(rules, journal, journal.run(name).id, lambda text: click.echo(text, err=True))
     run = journal.run(name)
     somebody = sys.stdin.isatty() and not as_json
-    drive(journal, run, _models(run, record), lambda p: Terminal(stderr(), p) if somebody else None, as_json=as_json)
+
+    def seat(progress: "Progress") -> "approvers.Approver | None":
+        return policy.behind(taken, Terminal(stderr(), progress) if somebody else None)
+
+    drive(journal, run, _models(run, record), seat, as_json=as_json)
+
+
+def name_commands(journal: Journal, name: str, *, tests: str | None, check: str | None) -> None:
+    """Give a run other commands for tests and checks; what they said of the tree so far is asked anew."""
+    from backend_crew.crew.choosing import parse
+
+    run = journal.run(name)
+    given = {"test_command": (tests, "--test-command"), "check_command": (check, "--check-command")}
+    words = {option: list(parse(text, flag)) for option, (text, flag) in given.items() if text is not None}
+    changed = {option: argv for option, argv in words.items() if list(run.options.get(option) or ()) != argv}
+    if not changed:
+        return
+    if run.status in ENDED:
+        raise UsageError(f"run {run.id} has ended ({run.status.value}); name its commands in a new run")
+    tasks = [task.name for task in spec_of(run).tasks]
+    with journal.lease(run.id):
+        journal.set_options(run.id, {**run.options, **changed})
+        journal.invalidate(run.id, ("baseline", *tasks[tasks.index("verify") :]))
+        journal.event(run.id, "options changed", **changed)
 
 
 def drive(
@@ -86,7 +105,7 @@ def drive(
     progress = Progress(stderr(), journal, spec_of(run))
     journal.listener = progress.event
     stop = StopFlag()
-    with _interruptible(stop), progress.watching(run.id):
+    with _interruptible(stop), _logged(journal, run.id), progress.watching(run.id):
         ended = runner.advance(journal, run.id, models, seat(progress), stop)
     _report(journal, run.id, ended, as_json=as_json)
 
@@ -97,6 +116,32 @@ def _models(run: Run, record: Path | None) -> "Models":
     if run.options.get("replay"):
         return demo.replaying(run)
     return runner.Models(run, record=record)
+
+
+class _Redacting(logging.Formatter):
+    """Log lines without secrets: clients repeat what a provider answered, keys included."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._journal.redact(super().format(record))
+
+
+@contextmanager
+def _logged(journal: Journal, run: str) -> Iterator[None]:
+    """What libraries log goes into the run's folder: without a handler, logging.error() writes to stderr."""
+    handler = logging.FileHandler(journal.folder(run) / "libraries.log", delay=True, encoding="utf-8")
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Redacting(journal))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager
@@ -155,5 +200,7 @@ def decide(run_id: str, verdict: str, digest: str | None, reason: str = "", to_s
             raise UsageError(
                 f"name what you decide about: --digest {row.digest[:16]} (see `backend-crew show {run.id}`)"
             )
-        approvers.decide(journal, run.id, row, approvers.Ruling(verdict, reason, to_stage, digest), by("command"))
+        approvers.decide(
+            journal, run.id, row, approvers.Ruling(verdict, reason, to_stage, digest), approvers.By.here("command")
+        )
         click.echo(f"{row.gate}: {verdict} recorded\n\nbackend-crew resume {run.id}", err=True)

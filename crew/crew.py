@@ -114,7 +114,14 @@ def _door(session: Session, model: Model) -> ModelDoor:
         tokens = (reply.prompt_tokens, reply.completion_tokens)
         session.spend(name, *tokens, 0.0 if free else budget.cost_of(name, *tokens), seconds)
 
-    return ModelDoor.around(model, stop=session.stop, check=session.over_budget, spent=spent, note=session.note)
+    return ModelDoor.around(
+        model,
+        stop=session.stop,
+        check=session.over_budget,
+        spent=spent,
+        note=session.note,
+        redact=session.redact,
+    )
 
 
 class _NoModel:

@@ -1,11 +1,13 @@
 """The bundled demo: a real service, really written files, a really applied migration, and a recorded model."""
 
+import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from backend_crew.crew import approvers, roles, runner, settings
+from backend_crew.crew import approvers, runner, settings, yamlfile
 from backend_crew.crew.errors import RecordingError, UsageError
 from backend_crew.crew.journal import GateRow, Journal, Run
 from backend_crew.crew.progress import Progress
-from backend_crew.crew.recording import Recorder, Recording, Replay
+from backend_crew.crew.recording import Recorder, Recording, Replay, Reply, Turn
 from backend_crew.crew.settings import Caps, Options
 from backend_crew.crew.terminal import Terminal
 from backend_crew.tools import process
@@ -48,7 +50,9 @@ def model() -> Replay:
 
 def decisions() -> dict[str, Any]:
     """What the person decided while the recording was made."""
-    return roles.read_mapping((examples() / "shop-decisions.yaml").read_text(encoding="utf-8"), "shop-decisions.yaml")
+    return yamlfile.read_mapping(
+        (examples() / "shop-decisions.yaml").read_text(encoding="utf-8"), "shop-decisions.yaml"
+    )
 
 
 def lay_out(folder: Path) -> None:
@@ -80,7 +84,7 @@ def _git(folder: Path, env: dict[str, str]) -> None:
 
 
 def _do(argv: list[str], folder: Path, env: dict[str, str]) -> None:
-    found = shutil.which(argv[0], path="/usr/local/bin:/usr/bin:/bin") or argv[0]
+    found = shutil.which(argv[0], path=process.SEARCH_PATH) or argv[0]
     done = process.run([found, *argv[1:]], cwd=folder, env=env, timeout_s=120)
     if not done.ok:
         raise UsageError(
@@ -167,7 +171,23 @@ def prepare(
     if record is None:
         return run, replaying(run), person
     head = {"recording": 1, "made": loaded.made, "source": loaded.source, "inputs": vars(runner.inputs_of(run))}
-    return run, runner.Models(run, only=Recorder(model(), record, head)), person
+    return run, runner.Models(run, only=Recorder(_Recounted(model()), record, head)), person
+
+
+class _Recounted:
+    """The recorded model, counting the prompt as it is now: characters / 4, as when it was first recorded."""
+
+    def __init__(self, model: Replay) -> None:
+        self.name, self._model = model.name, model
+
+    def ask(self, turn: Turn) -> Reply:
+        """The recorded reply with the tokens of this request."""
+        texts = [part for one in turn.messages for part in (one.get("content"), one.get("tool_calls")) if part]
+        return replace(self._model.ask(turn), prompt_tokens=sum(map(_tokens, [*texts, turn.tools])))
+
+
+def _tokens(value: object) -> int:
+    return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)) // 4
 
 
 def drift(models: runner.Models) -> str:

@@ -5,11 +5,14 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from backend_crew.crew import approvers, outcome, reporting, roles, runner, settings
+from backend_crew.crew import policy as rules
+from backend_crew.crew.chain import key_here
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.gates import Packet, packet_of
 from backend_crew.crew.journal import Journal, Run
@@ -116,7 +119,7 @@ _PLAIN: Mapping[Status, type[Result]] = {
 class BackendCrew:
     """Adds one feature to one repository; `approver` decides at the gates, or the run waits there."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords, each a different thing that a program can give
         self,
         repo: str | Path = "",
         feature: str = "",
@@ -127,23 +130,42 @@ class BackendCrew:
         model: Model | None = None,
         home: Path | None = None,
         run: str | None = None,
+        policy: str | Path | None = None,
     ) -> None:
         """Give repo and feature for a new run, or `run` to go on with a recorded one.
+
+        `policy` is a file with rules, or FILE@sha256:HASH; they decide before `approver` is asked.
 
         `model` replaces every role's model (a `Scripted` or `Replay`, in tests); `options` holds what the command
         line's flags hold. Raises UsageError and ToolRefused for input that cannot be used.
         """
         settings.prepare(home)
-        self._journal = Journal(home or settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"))
+        self._journal = Journal(home or settings.state_home(), settings.get("BACKEND_CREW_JOURNAL_URL"), key_here())
         self._stop = StopFlag()
-        self._approver = approvers.Callback(approver, "approver callback") if approver else None
-        if run is not None:
-            self._run = self._journal.run(run)
-        else:
-            if not repo or not feature:
-                raise UsageError("BackendCrew needs a repo and a feature, or the id of a run to go on with")
-            self._run = runner.start(self._journal, Path(repo), feature, brief=brief, options=options or Options())
-        self._models = runner.Models(self._run, only=model)
+        with ExitStack() as failing:
+            failing.callback(self.close)
+            if run is not None:
+                self._run = self._journal.run(run)
+            else:
+                rules.checked(str(policy) if policy else None, Path(repo))
+                if not repo or not feature:
+                    raise UsageError("BackendCrew needs a repo and a feature, or the id of a run to go on with")
+                self._run = runner.start(self._journal, Path(repo), feature, brief=brief, options=options or Options())
+            self._models = runner.Models(self._run, only=model)
+            person = approvers.Callback(approver, "approver callback") if approver else None
+            taken = rules.take(str(policy) if policy else None, self._journal, self._run.id, lambda _: None)
+            self._approver = rules.behind(taken, person)
+            failing.pop_all()
+
+    def close(self) -> None:
+        """Give the journal's database handle back; what the crew does after that opens it again."""
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def run(self) -> Run:
@@ -195,9 +217,9 @@ class BackendCrew:
 
     def as_tool(self) -> "BaseTool":
         """A tool for another crew's agent; it says "waiting" where a raised gate would be swallowed."""
-        from backend_crew.crew.nested import CrewTool
+        from backend_crew.crew.nested import FeatureTool
 
-        return CrewTool.of(self)
+        return FeatureTool.of(self)
 
     def _result(self, stop: Stop) -> Result:
         run = self.run
@@ -215,7 +237,7 @@ class BackendCrew:
     def as_json(self) -> str:
         """The object that `--json` prints."""
         run = self.run
-        spec = roles.load(Path(run.options["config"]) if run.options.get("config") else None)
+        spec = roles.load(run.options.get("config"))
         return json.dumps(outcome.as_json(self._journal, run, spec), ensure_ascii=False)
 
 

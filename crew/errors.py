@@ -47,6 +47,10 @@ class DecisionRefused(BackendCrewError):
     exit_code = 2
 
 
+class DecisionExpired(DecisionRefused):
+    """A decision is too old to let anything happen."""
+
+
 class RecordingError(BackendCrewError):
     """A recording does not fit what is being replayed."""
 

@@ -126,6 +126,9 @@ class ModelDoor(BaseLLM):
     _check: Callable[[], Stop | None] = PrivateAttr()
     _spent: Callable[[str, Reply, float], None] = PrivateAttr()
     _note: Callable[..., None] = PrivateAttr()
+    _redact: Callable[[str], str] = PrivateAttr()
+    _clean: dict[str, str] = PrivateAttr(default_factory=dict)
+    """Messages of this task that were redacted already: a conversation is sent again with each request."""
     _talk: Conversation = PrivateAttr()
 
     @classmethod
@@ -137,16 +140,21 @@ class ModelDoor(BaseLLM):
         check: Callable[[], Stop | None],
         spent: Callable[[str, Reply, float], None],
         note: Callable[..., None],
+        redact: Callable[[str], str] = str,
     ) -> "ModelDoor":
-        """A door in front of a model: `check` asks the caps, `spent` records usage, `note` records events."""
+        """A door in front of a model: `check` asks the caps, `spent` records usage, `note` records events.
+
+        Every message passes `redact` on its way out, whatever made it.
+        """
         door = cls(model=model.name, provider="backend-crew")
         door._model, door._stop, door._check, door._spent, door._note = model, stop, check, spent, note
-        door._talk = Conversation("", 0)
+        door._redact, door._talk = redact, Conversation("", 0)
         return door
 
     def begin(self, task: str, round: int) -> None:
         """A task's conversation starts."""
         self._talk = Conversation(task, round)
+        self._clean.clear()
 
     def supports_function_calling(self) -> bool:
         """Models without native tool calls were refused when the model was opened."""
@@ -206,7 +214,7 @@ class ModelDoor(BaseLLM):
         while True:
             self._raise_if_stopped()
             talk = self._talk
-            turn = Turn(talk.task, talk.round, talk.ordinal, messages, tools)
+            turn = Turn(talk.task, talk.round, talk.ordinal, [self._redacted(one) for one in messages], tools)
             started = time.monotonic()
             reply, error = _in_thread(lambda turn=turn: self._model.ask(turn), self._stop)  # type: ignore[misc]  # mypy cannot type a default of a lambda
             if reply is not None:  # paid for, so it is counted even when the run is being stopped
@@ -222,6 +230,18 @@ class ModelDoor(BaseLLM):
             if stop is not None:
                 raise Stopped(stop)
             self._stop.wait(min(2.0**failures, 20.0))
+
+    def _redacted(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message without secrets; what the model itself wrote in a tool call goes back to it as it was."""
+        content = message.get("content")
+        if isinstance(content, list):
+            parts = [{**part, "text": self._redact(part["text"])} if "text" in part else part for part in content]
+            return {**message, "content": parts}
+        if not isinstance(content, str):
+            return message
+        if content not in self._clean:
+            self._clean[content] = self._redact(content)
+        return {**message, "content": self._clean[content]}
 
     def _raise_if_stopped(self) -> None:
         stop = self._stop.stop or self._check()

@@ -53,8 +53,20 @@ def _run_crew() -> None:
             argv += [flag, value]
     config = Path("config")
     if (config / "agents.yaml").is_file() and (config / "tasks.yaml").is_file():
+        _check_outside(config, Path(repo))
         argv += ["--config", str(config)]
     main(argv)
+
+
+def _check_outside(config: Path, repo: Path) -> None:
+    """Roles that nobody named on a command line are not taken from the repository that is worked on."""
+    folder = repo.expanduser().resolve()
+    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    if config.resolve().is_relative_to(top):
+        raise UsageError(
+            f"{config.resolve()} lies in the repository {top}: whoever writes to it would choose the roles. Keep the crew's "
+            "project elsewhere, or name these roles yourself: backend-crew run … --config"
+        )
 
 
 def _leave(command: Callable[[], object]) -> None:
@@ -70,10 +82,10 @@ def _leave(command: Callable[[], object]) -> None:
         error.show()
         raise SystemExit(error.exit_code) from None
     except BackendCrewError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_said(error)}", err=True)
         raise SystemExit(error.exit_code) from None
     except ToolError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_said(error)}", err=True)
         raise SystemExit(2) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,9 +95,22 @@ def _leave(command: Callable[[], object]) -> None:
     raise SystemExit(result if isinstance(result, int) else 0)
 
 
+def _said(error: Exception) -> str:
+    """An error's words without secrets, and without what a terminal would obey."""
+    from backend_crew.crew.markdown import safe
+
+    return safe(_redacted(str(error)))
+
+
+def _redacted(text: str) -> str:
+    from backend_crew.tools import secrets
+
+    return secrets.Redactor(secrets.values_from_environment(settings.environment()))(text)
+
+
 def _bug(error: BaseException, trace: TracebackType | None) -> int:
     """Keep the traceback in a file and say where."""
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    text = _redacted("".join(traceback.format_exception(type(error), error, trace)))
     try:
         folder = settings.state_home()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -30,6 +30,9 @@ EXIT_CODES: dict[Status, int] = {
     Status.RUNNING: 1,  # only seen when a run is asked about while nobody runs it
 }
 
+#: How a run stands after an error with that exit code; code 2 is the caller's mistake and changes no run.
+STATUS_OF_EXIT = {code: status for status, code in EXIT_CODES.items() if status is not Status.RUNNING}
+
 #: Statuses after which nothing more will happen to a run.
 ENDED = frozenset({Status.FINISHED, Status.UNVERIFIED, Status.REJECTED})
 

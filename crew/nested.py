@@ -97,7 +97,7 @@ class NoInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class CrewTool(BaseTool):
+class FeatureTool(BaseTool):
     """Starts or continues the run and reports how it stands; it never decides."""
 
     name: str = "add_backend_feature"
@@ -109,7 +109,7 @@ class CrewTool(BaseTool):
     _crew: Any = PrivateAttr()
 
     @classmethod
-    def of(cls, crew: Any) -> "CrewTool":
+    def of(cls, crew: Any) -> "FeatureTool":
         """The tool for a BackendCrew."""
         tool = cls()
         tool._crew = crew

@@ -6,6 +6,7 @@ from typing import Any
 from backend_crew.crew import budget, reporting
 from backend_crew.crew.errors import DecisionRefused
 from backend_crew.crew.journal import Journal, Run
+from backend_crew.crew.markdown import safe
 from backend_crew.crew.model import EXIT_CODES, Status
 from backend_crew.crew.roles import CrewSpec
 
@@ -49,13 +50,9 @@ def as_json(journal: Journal, run: Run, spec: CrewSpec) -> dict[str, Any]:
             output.task: {"kind": output.artifact, "round": output.round, "sha256": output.digest}
             for output in journal.outputs(run.id)
         },
-        "usage": {**vars(totals), "minutes": _minutes(journal, run.id)},
+        "usage": {**vars(totals), "minutes": round(budget.seconds_of_passes(journal, run.id) / 60, 2)},
         "exit_code": EXIT_CODES[run.status],
     }
-
-
-def _minutes(journal: Journal, run: str) -> float:
-    return round(sum(float(one.get("seconds", 0)) for one in journal.events(run, "pass ended")) / 60, 2)
 
 
 def lines(journal: Journal, run: Run) -> list[str]:
@@ -64,7 +61,8 @@ def lines(journal: Journal, run: Run) -> list[str]:
     totals = journal.totals(run.id)
     spent = f"{totals.calls} model calls, {totals.tokens:,} tokens, {budget.cost_words(totals)}"
     facts = reporting.recorded(journal.folder(run.id))
-    return [head, spent, *(_finished(facts) if facts and run.status in (Status.FINISHED, Status.UNVERIFIED) else [])]
+    more = _finished(facts) if facts and run.status in (Status.FINISHED, Status.UNVERIFIED) else []
+    return [safe(line) for line in (head, spent, *more)]
 
 
 def _finished(facts: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,14 @@
 """What each gate shows: built by code from the records, with everything that a decision would let happen."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from backend_crew.crew import choosing, gates, render, reporting, stages
+from backend_crew.crew import choosing, established, gates, render, reporting, stages
 from backend_crew.crew.artifacts import Design, MigrationReview, Questions, Requirements, SecurityReview
 from backend_crew.crew.gates import Packet
+from backend_crew.crew.markdown import visible
+from backend_crew.crew.rows import Decision, canonical, sha256
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, migrations
 from backend_crew.tools.sandbox import NoSandbox
@@ -17,7 +20,9 @@ def build(session: Session, gate: str) -> Packet:
 
 
 def _packet(session: Session, gate: str, text: str, bound: dict[str, Any], data: dict[str, Any]) -> Packet:
-    return Packet(session.id, gate, stages.GATE_BY_NAME[gate].question, session.redact(text), bound, data)
+    # every channel shows this text, so what nobody would see on a screen is made visible before it is hashed
+    text, data = visible(session.redact(text)), session.redact.deep(data)
+    return Packet(session.id, gate, stages.GATE_BY_NAME[gate].question, text, bound, data)
 
 
 def _digest(session: Session, artifact: str) -> str | None:
@@ -56,7 +61,8 @@ def _design(session: Session) -> Packet:
         shown = body
     shown = f"{shown}\n## How it will be checked\n\n{_how(session)}"
     bound = {"design": _digest(session, "Design"), "requirements": _digest(session, "Requirements"), "round": number}
-    return _packet(session, "design", shown, bound, {"body": body, "version": len(earlier) + 1})
+    data = {"body": body, "version": len(earlier) + 1, "facts": established.about_design(session, design)}
+    return _packet(session, "design", shown, bound, data)
 
 
 def _how(session: Session) -> str:
@@ -64,9 +70,9 @@ def _how(session: Session) -> str:
     tests, tool, check = session.tests, session.migrations, session.run.options.get("check_command")
     if isinstance(session.sandbox, NoSandbox):
         return f"- Nothing can be run here: {session.sandbox.reason}\n"
-    lines = [f"Tests: `{reporting.shown(tests.argv)}` ({tests.evidence})"] if tests else []
+    lines = [f"Tests: `{reporting.in_words(tests.argv)}` ({tests.evidence})"] if tests else []
     lines += [] if tests else [f"Tests: none will be run; {choosing.unconfirmed(session.clone.tree)}"]
-    lines += [f"After each layer: `{reporting.shown(check)}`"] if check else []
+    lines += [f"After each layer: `{reporting.in_words(check)}`"] if check else []
     if tool is not None:
         how = "tried on a copy before you are asked" if tool.can_rehearse else migrations.why_not_rehearsed(tool)
         lines.append(f"Migrations ({tool.name}, {tool.evidence}): {how}")
@@ -97,6 +103,8 @@ def _migrations(session: Session) -> Packet:
     runs = target.get("kind") == "sqlite" and render.runnable(facts)
     if not runs:
         parts.append("Approving records your approval; nothing is applied by this run.\n")
+    elif (hours := session.run.options.get("decision_hours")) is not None:
+        parts.append(f"An approval is good for one use within {hours:g} hours; after that this gate asks again.\n")
     by_hand = facts.get("apply_command")
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
     # what decides first; the text that it is about follows, whole
@@ -118,16 +126,19 @@ def _migrations(session: Session) -> Packet:
         "target": target,
         "rehearsal": facts["status"],
         "to": facts.get("to_revision"),
+        "record": sha256(canonical(facts)),
         "commit": git.head(session.clone),
         "round": _round(session, "MigrationReview"),
     }
-    return _packet(
-        session,
-        "migrations",
-        "\n".join(part for part in parts if part),
-        bound,
-        {"files": [one["path"] for one in facts["files"]]},
-    )
+    known = established.about_migrations(session, facts, len(all_altered(session)))
+    data = {"files": [one["path"] for one in facts["files"]], "facts": known}
+    return _packet(session, "migrations", "\n".join(part for part in parts if part), bound, data)
+
+
+def asked_again(packet: Packet, void: Decision) -> Packet:
+    """The same packet after a decision about it went out of date: another digest, so that only a new one counts."""
+    words = f"\n\nThe decision of {void.at} ({void.verdict}, {void.actor}) is out of date. Please decide again.\n"
+    return replace(packet, text=packet.text + words, bound={**packet.bound, "out of date": void.hash})
 
 
 def _altered(session: Session) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from backend_crew.crew import budget, stages
 from backend_crew.crew.journal import Journal
+from backend_crew.crew.markdown import safe
 from backend_crew.crew.roles import CrewSpec
 
 _LINES = {
@@ -25,6 +26,8 @@ _LINES = {
     "tests": "tests: {status} {counts} {reason}",
     "gate opened": "gate {gate}, round {round}",
     "gate passed": "gate {gate}: {verdict} by {by}",
+    "policy decided": "policy: gate {gate} decided by rule {rule}",
+    "policy waits": "policy: gate {gate} waits - {why}",
     "routed back": "sent back to {to}",
     "layer reopened": "reopened: {task}",
 }
@@ -118,12 +121,12 @@ class Progress:
             f"{totals.tokens:,} tokens",
         ]
         return " · ".join(
-            word for word in [*words, budget.cost_words(totals), f"{elapsed // 60}:{elapsed % 60:02}"] if word
+            safe(word) for word in [*words, budget.cost_words(totals), f"{elapsed // 60}:{elapsed % 60:02}"] if word
         )
 
 
 def _line(kind: str, data: Mapping[str, Any]) -> str:
-    values = {name: " ".join(str(value).split())[:200] for name, value in data.items()}
+    values = {name: safe(" ".join(str(value).split())[:200]) for name, value in data.items()}
     return _LINES[kind].format_map(_Blank(values)).rstrip()
 
 

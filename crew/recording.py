@@ -21,8 +21,8 @@ _VOLATILE = (
     (re.compile(r"\b\d+\.\d+ ?(ms|s|seconds)\b"), "<seconds>"),
     (re.compile(r"(/[\w.+~-]+)+/(?=[\w.+~-])"), "<folder>/"),
     (re.compile(r"\bline \d+, in\b"), "line <n>, in"),
-    (re.compile(r"\b[0-9a-f]{7,64}\b"), "<hex>"),
-    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\s\"]*"), "<time>"),
+    (re.compile(r"(?:\b|(?<=\\n))[0-9a-f]{7,64}\b"), "<hex>"),  # as JSON, a line begins after the letter n
+    (re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d[^\s\"]*)?"), "<time>"),
 )
 
 

@@ -1,8 +1,8 @@
-"""Artifacts as Markdown, for people at gates and for agents as context: one rendering for both."""
+"""Artifacts as Markdown, for people at gates and for agents as context; a design is told to agents in fewer words."""
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from backend_crew.crew import artifacts as a
@@ -72,7 +72,7 @@ def requirements(value: a.Requirements) -> str:
     return f"{value.overview}\n\n{_bullets(f'**{one.id}** {one.text}' for one in value.criteria)}{out}"
 
 
-def data_model(value: a.DataModel) -> str:
+def data_model(value: a.DataModel, *, diagram: bool = True) -> str:
     """Tables with columns, then a mermaid ER diagram made from the same data."""
     parts = []
     for entity in value.entities:
@@ -93,7 +93,7 @@ def data_model(value: a.DataModel) -> str:
             _bullets([f"index: {one}" for one in entity.indexes] + [f"relation: {one}" for one in entity.relations])
         )
     notes = f"\n{value.notes}\n" if value.notes else ""
-    return "\n".join(parts) + notes + "\n" + fenced("mermaid", mermaid(value))
+    return "\n".join(parts) + notes + ("\n" + fenced("mermaid", mermaid(value)) if diagram else "")
 
 
 def mermaid(value: a.DataModel) -> str:
@@ -134,8 +134,8 @@ def migration_plan(value: a.MigrationPlan) -> str:
     return f"{value.reason}\n\n{steps}\nRollback: {value.rollback}\n\nEffect on data: {value.data_impact}\n"
 
 
-def design(value: a.Design, *, contract: bool = True) -> str:
-    """The whole design, what a reviewer decides about first; `contract` says whether the API document is printed."""
+def design(value: a.Design, *, diagram: bool = True) -> str:
+    """The whole design, what a reviewer decides about first; `diagram` says whether the data is drawn as well."""
     rows = [(f"`{one.path}`", one.action, _LAYER_TITLES[one.layer], one.purpose) for one in value.files]
     decisions = "\n".join(
         f"**{one.title}**: {one.choice}\n\n- Options: {'; '.join(one.options)}\n- Trade-off: {one.trade_off}\n"
@@ -150,19 +150,59 @@ def design(value: a.Design, *, contract: bool = True) -> str:
         f"## Architecture\n\n**Presentation.** {value.presentation}\n\n"
         f"**Business logic.** {value.business_logic}\n\n**Data access.** {value.data_access}\n\n"
         f"**Cross-cutting.** {value.cross_cutting}\n\n"
-        f"## Data model\n\n{data_model(value.data_model)}\n## Migration plan\n\n{migration_plan(value.migration)}\n"
-        f"## API contract ({value.api.kind})\n\nAuthentication: {value.api.authentication}\n\n"
-        f"Errors: {value.api.error_format}\n\n{_document(value.api, contract)}\n"
-        f"## Criteria covered\n\n{_bullets(f'{one.criterion}: {one.by}' for one in value.coverage)}"
+        f"## Data model\n\n{data_model(value.data_model, diagram=diagram)}\n"
+        f"## Migration plan\n\n{migration_plan(value.migration)}\n{_contract(value.api)}\n"
+        f"## Criteria covered\n\n{_coverage(value)}"
     )
 
 
-def _document(api: a.ApiContract, printed: bool) -> str:
-    if not api.document:
-        return f"{api.reason or ''}\n"
-    if not printed:
-        return f"(the {api.kind} document concerns the presentation layer and is not repeated here)\n"
-    return fenced("yaml", api.document)
+def _contract(api: a.ApiContract, *, whole: bool = True) -> str:
+    document = fenced("yaml", api.document) if api.document and whole else ""
+    document = document or ("" if api.document else f"{api.reason or ''}\n")
+    return (
+        f"## API contract ({api.kind})\n\nAuthentication: {api.authentication}\n\n"
+        f"Errors: {api.error_format}\n\n{document}"
+    )
+
+
+def _coverage(value: a.Design) -> str:
+    return _bullets(f"{one.criterion}: {one.by}" for one in value.coverage)
+
+
+def plan(value: a.Design, *, contract: bool, built: Collection[str] = ()) -> str:
+    """The approved design for those who build or test it: what was chosen, not what it was chosen from.
+
+    Of the layers in `built` the tree and the change sets tell more than the plan. `contract` says whether the API
+    document is printed.
+    """
+    parts = [value.overview, "## Decisions"]
+    parts.append(_bullets(f"{one.title}: {one.choice}. {one.trade_off}" for one in value.decisions))
+    parts.append("## Files of the plan")
+    for layer, title in _LAYER_TITLES.items():
+        files = [f"{one.path} ({one.action}): {one.purpose}" for one in value.files if one.layer == layer]
+        parts.append(f"{title}:\n{_bullets(files)}" if files else "")
+    packages = _bullets(f"{one.name}{one.version}: {one.reason}" for one in value.new_dependencies)
+    parts.append(f"New dependencies:\n{packages}" if packages else "")
+    points = _bullets(value.integration_points)
+    parts.append(f"Integration points:\n{points}" if points else "")
+    texts = {name: getattr(value, name) for name in _LAYER_TITLES if name not in built and name != "tests"}
+    parts += [f"## {_LAYER_TITLES[name]}\n\n{text}" for name, text in texts.items()]
+    if "data_access" not in built:
+        parts += ["## Data model", _columns(value.data_model), "## Migration plan", migration_plan(value.migration)]
+    parts += [_contract(value.api, whole=contract), f"## Criteria covered\n\n{_coverage(value)}"]
+    return "\n\n".join(one.strip() for one in parts if one.strip()) + "\n"
+
+
+def _columns(value: a.DataModel) -> str:
+    """The data model in a line a column."""
+    lines = []
+    for entity in value.entities:
+        lines.append(f"{entity.name} ({entity.table}, {entity.change})")
+        for one in entity.columns:
+            words = [f"{one.type}{' null' if one.nullable else ''}{f' default {one.default}' if one.default else ''}"]
+            lines.append(f"- {one.name}: {'; '.join([*words, *one.constraints])}")
+        lines += [f"- index: {one}" for one in entity.indexes] + [f"- relation: {one}" for one in entity.relations]
+    return "\n".join([*lines, value.notes or ""])
 
 
 def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ NO_COMMAND = "no command is known for these files; run them with the program tha
 UNKNOWN = "outcome not known"
 
 
-def shown(argv: Sequence[str]) -> str:
+def in_words(argv: Sequence[str]) -> str:
     """A command in words: an interpreter by its name, a shell by what it is given."""
     if tuple(argv[:2]) == ("sh", "-c"):
         return argv[2]
@@ -24,6 +24,8 @@ def report(facts: Mapping[str, Any]) -> str:
         "## Endpoints of the contract (new and changed)\n\n"
         + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
     )
+    parts.append("## Models\n\n" + _lines(facts["entities"]))
+    parts.append("## Services\n\n" + _lines(f"`{path}`" for path in facts["services"]))
     parts.append(
         "## Files\n\n"
         + _lines(f"`{one['path']}` {one['status']} (+{one['added']} -{one['removed']})" for one in facts["files"])
@@ -124,7 +126,7 @@ def test_lines(facts: Mapping[str, Any]) -> list[str]:
     if facts.get("counts_known"):
         lines.append(", ".join(f"{number} {word}" for word, number in facts["counts"].items()))
     elif facts.get("status") != "not run":
-        lines.append(f"`{shown(facts['command'])}`: counts unknown")
+        lines.append(f"`{in_words(facts['command'])}`: counts unknown")
     if check := facts.get("check"):
         lines.append(f"check `{check['command']}`: {check['status']}, {check['reason']}")
     for name, ids in (facts.get("against") or {}).items():

@@ -1,18 +1,15 @@
 """Roles and tasks: CrewAI's own YAML keys, read strictly into frozen specs; every fault is named with file and line."""
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from backend_crew.crew import stages
 from backend_crew.crew.artifacts import ARTIFACTS
 from backend_crew.crew.errors import ConfigError
+from backend_crew.crew.yamlfile import Fault, Lines, Report, closest, read_file, suggestion
 
 #: crewai_tools classes that a role may name; they are built with the workspace as base_dir behind our deny list.
 LIBRARY_TOOLS = frozenset({"FileReadTool"})
@@ -42,21 +39,6 @@ _UNSUPPORTED = {
 }
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)\}")
 _INPUTS = {"feature"}
-_MAX_DEPTH, _MAX_NODES = 20, 20_000
-#: Besides its own errors PyYAML lets out Python's, for "\UFFFFFFFF" or a thousand opening brackets.
-_NOT_YAML = (yaml.YAMLError, ValueError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong in a YAML file."""
-
-    file: str
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -115,26 +97,6 @@ class CrewSpec:
         return next(task for task in self.tasks if task.gate == gate)
 
 
-class _Lines(dict[str, Any]):
-    """A mapping that remembers the line of each key."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at: dict[str, int] = {}
-
-
-@dataclass
-class _Report:
-    """Collects faults, so that a person sees all of them at once."""
-
-    file: str
-    faults: list[Fault] = field(default_factory=list)
-    nodes: int = 0
-
-    def add(self, line: int, text: str) -> None:
-        self.faults.append(Fault(self.file, line, text))
-
-
 def default_folder() -> Path:
     """The folder of the shipped roles and tasks."""
     from importlib.resources import files
@@ -142,9 +104,9 @@ def default_folder() -> Path:
     return Path(str(files("backend_crew.config").joinpath("agents.yaml"))).parent
 
 
-def load(folder: Path | None = None) -> CrewSpec:
-    """Read agents.yaml and tasks.yaml of a folder; raises ConfigError that lists every fault."""
-    spec, faults = inspect(folder or default_folder())
+def load(folder: str | Path | None = None) -> CrewSpec:
+    """Read agents.yaml and tasks.yaml of a folder (None: the shipped ones); raises ConfigError that lists every fault."""
+    spec, faults = inspect(Path(folder) if folder else default_folder())
     if spec is None:
         raise ConfigError("the crew's YAML is not valid:\n" + "\n".join(f"  {fault}" for fault in faults))
     return spec
@@ -152,8 +114,8 @@ def load(folder: Path | None = None) -> CrewSpec:
 
 def inspect(folder: Path) -> tuple[CrewSpec | None, tuple[Fault, ...]]:
     """The crew, or the list of everything that is wrong with it."""
-    agents, tasks = _Report("agents.yaml"), _Report("tasks.yaml")
-    raw_agents, raw_tasks = _read(folder, agents), _read(folder, tasks)
+    agents, tasks = Report("agents.yaml"), Report("tasks.yaml")
+    raw_agents, raw_tasks = read_file(folder, agents), read_file(folder, tasks)
     if agents.faults or tasks.faults:
         return None, (*agents.faults, *tasks.faults)
     roles = {name: role for name, body in raw_agents.items() if (role := _role(name, body, raw_agents, agents))}
@@ -170,103 +132,21 @@ def inspect(folder: Path) -> tuple[CrewSpec | None, tuple[Fault, ...]]:
     return CrewSpec(roles, tuple(_with_code(specs)), digest.hexdigest(), str(folder)), ()
 
 
-def read_mapping(text: str, name: str) -> dict[str, Any]:
-    """A YAML or JSON mapping that a person wrote; raises ConfigError."""
-    report = _Report(name)
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except _NOT_YAML as error:
-        raise ConfigError(f"{name} is not valid YAML: {_problem(error)}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{name}: expected a mapping, one `name: value` a line")
-    found = _mapping(node, report)
-    if report.faults:
-        raise ConfigError("\n".join(str(fault) for fault in report.faults))
-    return dict(found)
-
-
-def _read(folder: Path, report: _Report) -> _Lines:
-    try:
-        node = yaml.compose((folder / report.file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        report.add(1, f"the file is missing; expected it in {folder}")
-        return _Lines()
-    except (UnicodeDecodeError, OSError) as error:
-        report.add(1, f"cannot be read: {error}")
-        return _Lines()
-    except _NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        report.add(mark.line + 1 if mark else 1, f"not valid YAML: {_problem(error)}")
-        return _Lines()
-    if not isinstance(node, yaml.MappingNode):
-        report.add(
-            1, "expected a mapping of names to definitions, found " + ("nothing" if node is None else "something else")
-        )
-        return _Lines()
-    return _mapping(node, report)
-
-
-def _problem(error: BaseException) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return str(getattr(error, "problem", None) or error).splitlines()[0]
-
-
-def _plain(node: yaml.Node, report: _Report) -> bool:
-    """Whether a value is small enough to read; an anchor that holds itself, or a bomb of anchors, is not."""
-    report.nodes += 1
-    if report.nodes == _MAX_NODES:
-        report.add(node.start_mark.line + 1, f"more than {_MAX_NODES} values, anchors written out; make it smaller")
-    return report.nodes < _MAX_NODES
-
-
-def _mapping(node: yaml.MappingNode, report: _Report, depth: int = 0) -> _Lines:
-    result = _Lines()
-    for key, value in node.value:
-        # a lone surrogate could not be printed in a message
-        name = str(key.value if isinstance(key, yaml.ScalarNode) else "?").encode("utf-8", "backslashreplace").decode()
-        if name in result.at:
-            report.add(key.start_mark.line + 1, f"{name!r} appears twice; the first is on line {result.at[name]}")
-        result.at[name] = key.start_mark.line + 1
-        result[name] = _value(value, report, depth + 1)
-    return result
-
-
-def _value(node: yaml.Node, report: _Report, depth: int = 0) -> Any:
-    if depth > _MAX_DEPTH or not _plain(node, report):
-        if depth > _MAX_DEPTH:
-            report.add(node.start_mark.line + 1, "nested too deeply, or an anchor that holds itself; write it out")
-        return None
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, report, depth)
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, report, depth + 1) for item in node.value]
-    loader = yaml.SafeLoader("")
-    try:
-        value = loader.construct_object(node)
-        str(value).encode()
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError) as error:
-        # PyYAML lets Python's own errors out of 0x_, 2001-99-99 and !!timestamp words
-        report.add(node.start_mark.line + 1, f"not a plain value: {_problem(error)}; put it in quotes")
-        return None
-    return value
-
-
-def suggestion(name: str, known: Iterator[str] | list[str] | set[str] | frozenset[str] | dict[str, Any]) -> str:
-    """' - did you mean X?', or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" - did you mean {close[0]!r}?" if close else ""
-
-
-def _known_keys(name: str, body: _Lines, allowed: set[str], report: _Report) -> None:
-    for key in body:
+def _known_keys(name: str, body: Lines, allowed: set[str], report: Report) -> Lines:
+    """The body as it was meant: under a misspelt key's right name, so that one slip is one fault."""
+    meant = Lines()
+    for key, value in body.items():
+        right = key
         if key in _UNSUPPORTED and key not in allowed:
             report.add(body.at[key], f"{name}: {key!r} cannot be set here: {_UNSUPPORTED[key]}")
         elif key not in allowed:
             report.add(body.at[key], f"{name}: unknown key {key!r}{suggestion(key, allowed)}")
+            right = closest(key, allowed - body.keys()) or key
+        meant[right], meant.at[right] = value, body.at[key]
+    return meant
 
 
-def _text(name: str, body: _Lines, key: str, line: int, report: _Report) -> str:
+def _text(name: str, body: Lines, key: str, line: int, report: Report) -> str:
     value = body.get(key)
     if value is None or (isinstance(value, str) and not value.strip()):
         report.add(body.at.get(key, line), f"{name}: {key!r} is missing")
@@ -284,7 +164,7 @@ def _text(name: str, body: _Lines, key: str, line: int, report: _Report) -> str:
     return value.strip()
 
 
-def _names(name: str, body: _Lines, key: str, report: _Report) -> tuple[str, ...]:
+def _names(name: str, body: Lines, key: str, report: Report) -> tuple[str, ...]:
     value = body.get(key)
     if value is None:
         return ()
@@ -295,7 +175,7 @@ def _names(name: str, body: _Lines, key: str, report: _Report) -> tuple[str, ...
     return tuple(value)
 
 
-def _tool_names(name: str, body: _Lines, report: _Report) -> tuple[str, ...]:
+def _tool_names(name: str, body: Lines, report: Report) -> tuple[str, ...]:
     tools = _names(name, body, "tools", report)
     for tool in tools:
         if tool == "submit":
@@ -309,12 +189,12 @@ def _tool_names(name: str, body: _Lines, report: _Report) -> tuple[str, ...]:
     return tools
 
 
-def _role(name: str, body: object, raw: _Lines, report: _Report) -> RoleSpec | None:
+def _role(name: str, body: object, raw: Lines, report: Report) -> RoleSpec | None:
     line = raw.at[name]
-    if not isinstance(body, _Lines):
+    if not isinstance(body, Lines):
         report.add(line, f"{name}: expected a mapping with role, goal and backstory")
         return None
-    _known_keys(name, body, _AGENT_KEYS, report)
+    body = _known_keys(name, body, _AGENT_KEYS, report)
     llm = body.get("llm")
     if llm is not None and not (isinstance(llm, str) and "/" in llm):
         report.add(body.at["llm"], f"{name}: 'llm' must be provider/model, found {llm!r}")
@@ -327,13 +207,13 @@ def _role(name: str, body: object, raw: _Lines, report: _Report) -> RoleSpec | N
     return RoleSpec(name, role, goal, backstory, tools, llm if isinstance(llm, str) else None)
 
 
-def _task(name: str, body: object, raw: _Lines, roles: _Lines, report: _Report) -> TaskSpec | None:
+def _task(name: str, body: object, raw: Lines, roles: Lines, report: Report) -> TaskSpec | None:
     line = raw.at[name]
-    if not isinstance(body, _Lines):
+    if not isinstance(body, Lines):
         report.add(line, f"{name}: expected a mapping with description, expected_output, agent and stage")
         return None
     before = len(report.faults)
-    _known_keys(name, body, _TASK_KEYS | _OWN_TASK_KEYS, report)
+    body = _known_keys(name, body, _TASK_KEYS | _OWN_TASK_KEYS, report)
     description = _text(name, body, "description", line, report)
     expected = _text(name, body, "expected_output", line, report)
     agent, stage = _text(name, body, "agent", line, report), _text(name, body, "stage", line, report)
@@ -344,7 +224,7 @@ def _task(name: str, body: object, raw: _Lines, roles: _Lines, report: _Report) 
     human = body.get("human_input", False)
     if not isinstance(human, bool):
         report.add(body.at["human_input"], f"{name}: 'human_input' must be true or false, found {human!r}")
-    elif human != (agent == HUMAN):
+    elif agent in roles and human != (agent == HUMAN):
         report.add(body.at.get("human_input", line), f"{name}: human_input: true and agent: human belong together")
     if name in {step.name for step in stages.CODE_STEPS}:
         report.add(line, f"{name}: this name belongs to a step of trusted code; choose another")
@@ -355,7 +235,7 @@ def _task(name: str, body: object, raw: _Lines, roles: _Lines, report: _Report) 
     return TaskSpec(name, stage, agent, description, expected, artifact, layer, context, tools)
 
 
-def _handed_in(name: str, body: _Lines, human: bool, line: int, report: _Report) -> tuple[str | None, str | None]:
+def _handed_in(name: str, body: Lines, human: bool, line: int, report: Report) -> tuple[str | None, str | None]:
     artifact, layer = body.get("output_pydantic"), body.get("layer")
     if human:
         for key in ("output_pydantic", "layer", "tools"):
@@ -391,7 +271,7 @@ def _matches(spec: TaskSpec, must: stages.Must) -> bool:
     return (spec.stage, spec.artifact, spec.layer) == (must.stage, must.artifact, must.layer)
 
 
-def _check_order(specs: list[TaskSpec], raw: _Lines, report: _Report) -> None:
+def _check_order(specs: list[TaskSpec], raw: Lines, report: Report) -> None:
     """Every stage in order, every required hand-in and gate exactly once, in the skeleton's order."""
     highest = stages.STAGES[0]
     for spec in specs:
@@ -419,7 +299,7 @@ def _check_order(specs: list[TaskSpec], raw: _Lines, report: _Report) -> None:
     _check_extras(specs, raw, report)
 
 
-def _check_extras(specs: list[TaskSpec], raw: _Lines, report: _Report) -> None:
+def _check_extras(specs: list[TaskSpec], raw: Lines, report: Report) -> None:
     """A task that users add may advise (Note, SecurityReview); it cannot stand in for a required one."""
     for spec in specs:
         if spec.gate or any(_matches(spec, must) for must in stages.SKELETON):
@@ -431,7 +311,7 @@ def _check_extras(specs: list[TaskSpec], raw: _Lines, report: _Report) -> None:
             )
 
 
-def _check_tools(specs: list[TaskSpec], roles: dict[str, RoleSpec], raw: _Lines, report: _Report) -> None:
+def _check_tools(specs: list[TaskSpec], roles: dict[str, RoleSpec], raw: Lines, report: Report) -> None:
     for spec in specs:
         if spec.agent == HUMAN:
             continue
@@ -446,7 +326,7 @@ def _check_tools(specs: list[TaskSpec], roles: dict[str, RoleSpec], raw: _Lines,
                 )
 
 
-def _check_context(specs: list[TaskSpec], raw: _Lines, report: _Report) -> None:
+def _check_context(specs: list[TaskSpec], raw: Lines, report: Report) -> None:
     seen: set[str] = set()
     names = {spec.name for spec in specs}
     for spec in specs:

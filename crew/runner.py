@@ -5,19 +5,20 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from backend_crew.crew import roles, settings
 from backend_crew.crew.approvers import Approver
 from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.crew.journal import Journal, Run, canonical, now, sha256
-from backend_crew.crew.model import ENDED, Status, Stop
+from backend_crew.crew.model import ENDED, STATUS_OF_EXIT, Status, Stop
 from backend_crew.crew.recording import Inputs, Model, Recorder, Replay
 from backend_crew.crew.roles import RoleSpec
 from backend_crew.crew.session import Session, open_session
 from backend_crew.crew.stopping import StopFlag
 from backend_crew.tools import deny, git, stack
+from backend_crew.tools.secrets import redactor
 
 FEATURE_LIMIT = 50_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
@@ -34,8 +35,12 @@ def start(
 ) -> Run:
     """Record a new run and make its private clone; nothing is spent and nothing is written to the repository."""
     feature, brief = _text("feature", feature), _text("brief", brief) if brief else ""
-    spec = roles.load(Path(options.config) if options.config else None)
+    spec = roles.load(options.config)
     repository = git.inspect(repo)
+    if journal.home.resolve().is_relative_to(repository.root):
+        raise UsageError(f"{journal.home} lies in the repository; name a folder elsewhere with BACKEND_CREW_HOME")
+    journal.redact = redactor(repository.root, settings.environment())
+    feature, brief = journal.redact(feature), journal.redact(brief)
     if not assume_backend and not stack.has_backend(stack.detect(repository.root)):
         raise UsageError(f"no backend was found in {repository.root}; name another folder, or pass --assume-backend")
     name = f"{_slug(feature)[:32].strip('-')}-{secrets.token_hex(2)}"
@@ -129,6 +134,7 @@ def advance(journal: Journal, name: str, models: Models, approver: Approver | No
         while True:
             ended = _one_pass(session, models)
             if not goes_on(session, ended, approver):
+                ended = replace(ended, reason=session.redact(ended.reason))
                 record_stop(session, ended)
                 return ended
 
@@ -148,7 +154,7 @@ def goes_on(session: Session, stop: Stop, approver: Approver | None) -> bool:
 
 def record_stop(session: Session, stop: Stop) -> None:
     """Keep how the run stands."""
-    session.journal.set_status(session.id, stop.status, session.redact(stop.reason))
+    session.journal.set_status(session.id, stop.status, stop.reason)
     session.note("run stopped", status=stop.status.value, reason=stop.reason, gate=stop.gate)
 
 
@@ -159,10 +165,9 @@ def _one_pass(session: Session, models: Models) -> Stop:
         try:
             return run_pass(session, models)
         except BackendCrewError as error:
-            status = {4: Status.MODEL, 5: Status.BUDGET, 130: Status.INTERRUPTED}.get(error.exit_code, Status.FAILED)
-            if status is Status.FAILED and error.exit_code == 2:
+            if error.exit_code not in STATUS_OF_EXIT:
                 raise
-            return Stop(status, str(error))
+            return Stop(STATUS_OF_EXIT[error.exit_code], str(error))
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
-from backend_crew.crew import budget, choosing, settings
+from backend_crew.crew import budget, choosing, reach, settings
 from backend_crew.crew.artifacts import Artifact
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal, Run
@@ -17,10 +18,22 @@ from backend_crew.crew.permissions import Permissions
 from backend_crew.crew.roles import CrewSpec, TaskSpec, load
 from backend_crew.crew.rows import Totals
 from backend_crew.crew.stopping import StopFlag
-from backend_crew.tools import apply, git, migrations, runtime, sandbox, secrets, testrun
+from backend_crew.tools import alembic_draft, apply, git, ignored, migrations, runtime, sandbox, secrets, testrun
 from backend_crew.tools.workspace import Workspace
 
 Kind = TypeVar("Kind", bound=Artifact)
+
+
+@dataclass
+class Repair:
+    """How the repair at hand goes."""
+
+    rounds: int = 0
+    """Hand-ins after which the tests were red."""
+    unchanged: int = 0
+    """Hand-ins that had changed nothing since the last one."""
+    tried: str = ""
+    """The changes that were handed in last; empty for those that came in with red tests."""
 
 
 @dataclass
@@ -47,10 +60,15 @@ class Session:
     earlier: float | None = None
     """Seconds of the passes before this one; read once a pass."""
     totals: dict[str, Totals] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: token_hex(4))
+    """Stands in the marks around data; made anew for each pass, so that no file can hold it beforehand."""
+    drift: alembic_draft.Drift | None = None
+    """What models and migrations differed in before the change; None until it was asked."""
     start_commit: str = ""
     """What the tree was when the task at hand began."""
     attempts: int = 0
     """Refused submissions of the task at hand."""
+    repair: Repair = field(default_factory=Repair)
 
     @property
     def id(self) -> str:
@@ -88,17 +106,20 @@ class Session:
         return self.journal.head(self.run.id) or self.clone.base
 
     def note(self, kind: str, **data: Any) -> None:
-        """Append an event, with secrets taken out."""
-        clean = {name: self.redact(value) if isinstance(value, str) else value for name, value in data.items()}
-        self.journal.event(self.run.id, kind, **clean)
+        """Append an event; the journal takes secrets out."""
+        self.journal.event(self.run.id, kind, **data)
+
+    def as_data(self, text: str) -> str:
+        """Text of a repository or a program as models see it: without secrets, between marks that it cannot know."""
+        return f"<data {self.mark}>\n{self.redact(text)}\n</data {self.mark}>"
 
     def begin(self, task: TaskSpec) -> None:
         """A task starts: from the commit that is recorded, whatever a killed attempt left behind."""
         self.start_commit = self.journal.head(self.run.id, partial=False) or self.clone.base
         git.reset(self.clone, self.head())
         self.detect_migrations()
-        self.workspace = Workspace(self.clone.tree, self.permissions)
-        self.attempts = 0
+        self.workspace.forget()
+        self.attempts, self.repair = 0, Repair()
         self.permissions.enter(task)
 
     @property
@@ -130,7 +151,7 @@ class Session:
     def minutes(self) -> float:
         """Minutes that passes over this run have taken, this one included."""
         if self.earlier is None:
-            self.earlier = sum(float(one.get("seconds", 0)) for one in self.journal.events(self.run.id, "pass ended"))
+            self.earlier = budget.seconds_of_passes(self.journal, self.run.id)
         return (self.earlier + time.monotonic() - self.started) / 60
 
     def spend(self, model: str, prompt_tokens: int, completion_tokens: int, cost: float | None, seconds: float) -> None:
@@ -161,7 +182,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     """Open a run as it is recorded; raises UsageError when its repository or roles are gone or changed."""
     run = journal.run(name)
     options = run.options
-    spec = load(Path(options["config"]) if options.get("config") else None)
+    spec = load(options.get("config"))
     if spec.digest != run.profile["spec"]:
         raise UsageError(
             f"the roles and tasks in {spec.folder} changed since run {run.id} started; "
@@ -173,7 +194,11 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     permissions = Permissions(
         journal, run.id, spec, lambda path: any(migrations.new_files(tool, [path]) for tool in known)
     )
+    # whatever is recorded from now on, by whomever, is without the secrets of this repository
+    journal.redact = secrets.redactor(repository.root, settings.environment())
+    hidden = ignored.ignored_by(repository.root, clone.tree)
     runs = choosing.runtime_of(repository.root, options.get("python"))
+    reach.check_key((repository.root, journal.home, *runs.mounts))
     session = Session(
         journal=journal,
         run=run,
@@ -181,12 +206,12 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         repository=repository,
         clone=clone,
         permissions=permissions,
-        workspace=Workspace(clone.tree, permissions),
+        workspace=Workspace(clone.tree, permissions, ignored=hidden, redact=journal.redact),
         runtime=runs,
         sandbox=sandbox.find_sandbox(),
         tools=known,
         tests=choosing.test_command(clone.tree, runs, options.get("test_command") or ()),
-        redact=secrets.Redactor(secrets.values_from_env_files(repository.root)),
+        redact=journal.redact,
         stop=stop,
     )
     session.detect_migrations()

@@ -53,6 +53,12 @@ def state_home() -> Path:
     return Path(named).expanduser().absolute() if named else Path(platformdirs.user_state_dir("backend-crew"))
 
 
+def key_file() -> Path | None:
+    """The file with the key that seals decisions: BACKEND_CREW_KEY_FILE."""
+    named = get("BACKEND_CREW_KEY_FILE")
+    return Path(named).expanduser().absolute() if named else None
+
+
 def package_index() -> dict[str, str]:
     """What pip needs to find packages as it does for this person: its own settings, proxies, and HOME for pip.conf."""
     proxies = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HOME", "PATH"}
@@ -102,5 +108,9 @@ class Options:
     check_command: tuple[str, ...] = ()
     """Must end with exit code 0 after each layer, unless it failed before the change."""
     include_dirty: bool = False
+    policy: str | None = None
+    """File with rules that decide in a person's place, FILE or FILE@sha256:HASH."""
+    decision_hours: float | None = 72.0
+    """An older approval lets nothing happen outside the private tree; None means no limit."""
     replay: str | None = None
     caps: Caps = field(default_factory=Caps)

@@ -81,6 +81,11 @@ class Must:
         return f"a task with output_pydantic: {self.artifact}{layer}"
 
 
+_LAYERS = tuple(Must("implementation", "ChangeSet", layer=layer) for layer in LAYERS)
+_REVIEW = Must("migrations", "MigrationReview")
+_TEST_REPORT = Must("testing", "TestReport")
+_REPAIR = Must("testing", "ChangeSet", layer=REPAIR)
+
 #: In this order, whatever else a crew's YAML adds between them.
 SKELETON: tuple[Must, ...] = (
     Must("analysis", "Analysis"),
@@ -89,11 +94,11 @@ SKELETON: tuple[Must, ...] = (
     Must("clarification", "Requirements"),
     Must("design", "Design"),
     Must("approval", gate="design"),
-    *(Must("implementation", "ChangeSet", layer=layer) for layer in LAYERS),
-    Must("migrations", "MigrationReview"),
+    *_LAYERS,
+    _REVIEW,
     Must("migrations", gate="migrations"),
-    Must("testing", "TestReport"),
-    Must("testing", "ChangeSet", layer=REPAIR),
+    _TEST_REPORT,
+    _REPAIR,
 )
 
 
@@ -108,9 +113,9 @@ class CodeStep:
 
 
 CODE_STEPS: tuple[CodeStep, ...] = (
-    CodeStep("baseline", "implementation", SKELETON[6]),
-    CodeStep("rehearse", "migrations", SKELETON[10]),
-    CodeStep("apply", "migrations", SKELETON[12]),
-    CodeStep("verify", "testing", SKELETON[13]),
+    CodeStep("baseline", "implementation", _LAYERS[0]),
+    CodeStep("rehearse", "migrations", _REVIEW),
+    CodeStep("apply", "migrations", _TEST_REPORT),
+    CodeStep("verify", "testing", _REPAIR),
     CodeStep("summarise", "summary", None),
 )

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backend_crew.crew import budget, packets, render, reporting
+from backend_crew.crew import budget, gates, packets, render, reporting
 from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview, TestReport
-from backend_crew.crew.markdown import literal
+from backend_crew.crew.markdown import literal, visible
 from backend_crew.crew.model import Status
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import verified
@@ -23,6 +23,7 @@ def summarise(session: Session) -> tuple[str, Payload]:
     folder = _spec_folder(session)
     facts["documents"] = folder
     facts["next"] = _next_steps(session, facts)
+    facts = session.redact.deep(facts)
     facts["commit"] = _publish(session, folder, facts)
     (session.folder / "summary.json").write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
     return "Summary", facts
@@ -102,10 +103,10 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
 
 
 def _repair(session: Session) -> str:
-    """What was repaired after the tests were red, in the implementer's words; empty when nothing was."""
+    """What was repaired after the tests were red, in the implementer's words; empty when nothing was changed."""
     task = next(task.name for task in session.spec.tasks if task.layer == "repair")
-    change = session.typed(task, ChangeSet)
-    return change.summary if change else ""
+    change, facts = session.typed(task, ChangeSet), (session.payload(task) or {}).get("facts", {})
+    return change.summary if change and facts.get("files") else ""
 
 
 def _security(session: Session) -> list[Payload]:
@@ -167,12 +168,10 @@ def _spec_folder(session: Session) -> str:
 def _write_documents(session: Session, folder: str, facts: Payload) -> None:
     """The records as documents on the branch; written by trusted code into the private tree."""
     design, requirements = session.only(Design), session.only(Requirements)
-    analysis, questions = session.only(Analysis), session.only(Questions)
-    answers = session.payload(session.spec.at_gate("answers").name)
+    analysis = session.only(Analysis)
     spec = f"# {session.run.title}\n\n{session.run.feature.strip()}\n"
     spec += f"\n## Requirements\n\n{render.requirements(requirements)}" if requirements else ""
-    spec += f"\n## Clarifications\n\n{render.questions(questions)}\n" if questions else ""
-    spec += f"\n{render.output('Answers', answers)}" if answers else ""
+    spec += "".join(_clarifications(session))
     spec += f"\n## Analysis\n\n{render.analysis(analysis)}" if analysis else ""
     documents = {"spec.md": spec, "report.md": reporting.report(facts), "migrations.md": _migrations(session)}
     if design:
@@ -188,8 +187,21 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         prose = literal(text) if name.endswith(".md") else text
         # the branch is for everybody; where this machine keeps the run is not
-        path.write_text(session.redact(prose).replace(str(session.folder), "<run>"), encoding="utf-8")
-    (session.folder / "report.md").write_text(session.redact(documents["report.md"]), encoding="utf-8")
+        path.write_text(visible(session.redact(prose)).replace(str(session.folder), "<run>"), encoding="utf-8")
+    (session.folder / "report.md").write_text(visible(session.redact(documents["report.md"])), encoding="utf-8")
+
+
+def _clarifications(session: Session) -> Iterator[str]:
+    """Every round of questions that was answered, with its answers: follow-up questions do not replace the first."""
+    for row in session.journal.gates(session.id, "answers"):
+        decision = session.journal.decision(session.id, "answers", row.digest)
+        if decision is None or decision.verdict != gates.ANSWERED:
+            continue
+        questions = Questions.model_validate(row.packet["data"])
+        texts = {one.id: one.question for one in questions.items}
+        answers = {**decision.payload["answers"], "facts": {"questions": texts}}
+        heading = "## Clarifications" + (f", round {row.round}" if row.round > 1 else "")
+        yield f"\n{heading}\n\n{render.questions(questions)}\n\n{render.output('Answers', answers)}"
 
 
 def _migrations(session: Session) -> str:

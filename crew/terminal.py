@@ -72,7 +72,7 @@ class Terminal:
         routes = gates.gate_named(row.gate).routes
         if verdict == gates.CHANGES and len(routes) > 1:
             target = self._line(f"Back to which stage? {', '.join(routes)} [{routes[0]}] ") or routes[0]
-        approvers.decide(journal, run, row, approvers.Ruling(verdict, reason, target), _by())
+        approvers.decide(journal, run, row, approvers.Ruling(verdict, reason, target), approvers.By.here("terminal"))
         return True
 
     def _edit(self, journal: Journal, run: str, row: GateRow) -> bool:
@@ -95,7 +95,7 @@ class Terminal:
             question.id: self._one(question, number, len(questions.items))
             for number, question in enumerate(questions.items, 1)
         }
-        reading = approvers.answer(journal, run, row, given, _by())
+        reading = approvers.answer(journal, run, row, given, approvers.By.here("terminal"))
         if not reading.delegated:
             return True
         self._console.print("\nYou left these to us. We would take:")
@@ -106,7 +106,7 @@ class Terminal:
         while True:
             word = self._line("Type 'confirm' to take them, or 'again' to answer once more\n> ")
             if word == "confirm":
-                approvers.confirm(journal, run, row, _by())
+                approvers.confirm(journal, run, row, approvers.By.here("terminal"))
                 return True
             if word == "again":
                 return self._questions(journal, run, row)
@@ -138,10 +138,6 @@ class Terminal:
         if not line:
             raise EOFError
         return line.strip()
-
-
-def _by() -> approvers.By:
-    return approvers.By("terminal", approvers.person())
 
 
 def how_to_answer(run: str, row: GateRow) -> str:

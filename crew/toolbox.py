@@ -1,6 +1,8 @@
 """The tools that agents get: thin CrewAI adapters over functions that check permission in their own code."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from crewai.tools import BaseTool
@@ -11,13 +13,15 @@ from backend_crew.crew.artifacts import ARTIFACTS, Artifact
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import sha256
+from backend_crew.crew.markdown import visible
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import alembic_draft, git, search, syntax, testrun
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
-from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.sandbox import NoSandbox, Sandbox
 from backend_crew.tools.workspace import clean_path
 
 OUTPUT_LIMIT = 12_000
@@ -120,12 +124,19 @@ def _read_file(session: Session, given: ReadFile) -> str:
 
 
 def _search(session: Session, given: Search) -> str:
-    hits = search.search(session.clone.tree, given.pattern, glob=given.glob, literal=given.literal, limit=80)
+    hits = search.search(
+        session.clone.tree,
+        given.pattern,
+        glob=given.glob,
+        literal=given.literal,
+        limit=80,
+        hides=session.workspace.hides,
+    )
     return "\n".join(f"{hit.path}:{hit.line}: {hit.text}" for hit in hits) or "nothing found"
 
 
 def _find_symbol(session: Session, given: FindSymbol) -> str:
-    hits = search.find_symbol(session.clone.tree, given.name, limit=40)
+    hits = search.find_symbol(session.clone.tree, given.name, limit=40, hides=session.workspace.hides)
     return "\n".join(f"{hit.path}:{hit.line}: {hit.text}" for hit in hits) or f"{given.name} is not defined here"
 
 
@@ -136,6 +147,7 @@ def _git_log(session: Session, given: GitLog) -> str:
 def _write_file(session: Session, given: WriteFile) -> str:
     known = session.workspace.seen(given.path)
     if known is None and session.workspace.exists(given.path):
+        session.permissions.check_write(clean_path(given.path))  # reading a file outside the plan would not help
         raise ToolRetry(f"{given.path} exists; read it first, then write or edit it")
     session.workspace.write(given.path, given.text, expected=known)
     return f"{given.path}: written, {len(given.text.splitlines())} lines"
@@ -167,7 +179,9 @@ def _run_checks(session: Session, given: RunChecks) -> str:
 
 def _run_tests(session: Session, given: RunTests) -> str:
     known = session.tests is not None and testrun.reports(session.tests)
-    paths = tuple(given.paths) if known else ()  # what another command would make of a path is not known
+    paths = (
+        tuple(map(_test_path, given.paths)) if known else ()
+    )  # what another command would make of a path is not known
     run = verdict.run_tests(session, paths)
     counts = (
         ", ".join(f"{number} {word}" for word, number in verdict.counts(run).items())
@@ -193,6 +207,14 @@ def _run_tests(session: Session, given: RunTests) -> str:
     return "\n".join(parts)
 
 
+def _test_path(text: str) -> str:
+    """A file, folder or test id, and nothing that a test runner would take for an option or a file of options."""
+    if text.startswith(("-", "@")) or "\0" in text:
+        raise ToolRetry(f"{text!r} is no path: give files, folders or test ids such as tests/test_x.py::test_y")
+    path, separator, name = text.partition("::")
+    return clean_path(path) + separator + name
+
+
 def _make_migration(session: Session, given: MakeMigration) -> str:
     tool = session.migrations
     if tool is None or tool.name != "alembic":
@@ -200,6 +222,7 @@ def _make_migration(session: Session, given: MakeMigration) -> str:
     if isinstance(session.sandbox, NoSandbox):
         raise ToolFault(f"no sandbox: {session.sandbox.reason}")
     number = len(git.changes(session.clone, session.clone.base))
+    drift = _drift(session, session.sandbox, tool)
     with session.sandbox.box(session.clone.tree, session.root, session.runtime) as box:
         made = alembic_draft.make_migration(
             box,
@@ -207,9 +230,33 @@ def _make_migration(session: Session, given: MakeMigration) -> str:
             message=given.message,
             rev_id=_revision(session, given.message, number),
             database_env=_scratch(session),
+            baseline=drift,
+            stop=lambda: bool(session.stop),
         )
     session.workspace.write(made.path, made.text, expected=None)
-    return f"{made.path}: written. Read it and correct it: constraint names, server defaults, indexes, downgrade().\n\n{made.text}"
+    text = f"{made.path}: written. Read it and correct it: constraint names, server defaults, indexes, downgrade().\n\n{made.text}"
+    if made.left_out:
+        text += f"\nLeft out, because models and migrations differed so before the change: {'; '.join(made.left_out)}"
+    return text
+
+
+def _drift(session: Session, sandbox: Sandbox, tool: MigrationTool) -> alembic_draft.Drift:
+    """What models and migrations differed in before the change; asked once, because it costs two Alembic commands."""
+    if session.drift is None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="base-") as folder:
+                tree = Path(folder) / "tree"
+                git.export(session.clone, session.clone.base, tree)
+                with sandbox.box(tree, session.root, session.runtime) as box:
+                    found = alembic_draft.find_drift(
+                        box, tool, database_env=_scratch(session), stop=lambda: bool(session.stop)
+                    )
+        except ToolRetry as error:  # a tree on which Alembic did not work yet: then nothing can be subtracted
+            _check_going_on(session)
+            session.note("drift not known", reason=str(error))
+            found = alembic_draft.Drift(frozenset(), frozenset())
+        session.drift = found
+    return session.drift
 
 
 def _revision(session: Session, message: str, number: int) -> str:
@@ -229,8 +276,10 @@ def _request_scope(session: Session, given: RequestScopeChange) -> str:
         session.id,
         gates.SCOPE.name,
         gates.SCOPE.question,
-        session.redact(
-            f"# A file outside the approved plan\n\n`{path}`, wanted by task {task.name if task else '?'}\n\n{given.reason}\n"
+        visible(
+            session.redact(
+                f"# A file outside the approved plan\n\n`{path}`, wanted by task {task.name if task else '?'}\n\n{given.reason}\n"
+            )
         ),
         {"path": path},
     )
@@ -293,14 +342,14 @@ class CrewTool(BaseTool):
                 session.note("tool refused", tool=self.name, reason=_words(error), **_where(given))
                 if isinstance(error, ToolFault):
                     session.stop.set(Stop(Status.FAILED, str(error)))
-                raise ToolRetry(session.redact(_bounded(_words(error)))) from error
+                raise ToolRetry(session.as_data(_bounded(_words(error)))) from error
             except BackendCrewError as error:
                 session.stop.set(Stop(Status.FAILED, str(error)))
                 raise
             session.note("tool", tool=self.name, **_where(given))
             # CrewAI ends a task on the fifth identical result, and reading or testing again is legitimate work;
             # loops are noticed by the model door.
-            return f"{session.redact(_bounded(text))}\n(call {self._calls})"
+            return f"{session.as_data(_bounded(text))}\n(call {self._calls})"
 
 
 def _check_going_on(session: Session) -> None:
@@ -346,7 +395,7 @@ class Submit(BaseTool):
                 self._refused(error)
                 # numbered, because CrewAI ends a task on the fifth identical result
                 count = f"\n(hand-in {session.attempts} of {ATTEMPTS})"
-                raise ToolRetry(session.redact(_bounded(_words(error))) + count) from error
+                raise ToolRetry(session.as_data(_bounded(_words(error))) + count) from error
             record(session, task, value, facts)
             return "accepted"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backend_crew.crew import choosing
-from backend_crew.crew.reporting import shown
+from backend_crew.crew.reporting import in_words
 from backend_crew.crew.session import Session
 from backend_crew.tools import testrun
 from backend_crew.tools.sandbox import Limits
@@ -44,7 +44,7 @@ def run_check(session: Session) -> dict[str, Any] | None:
     return {
         "status": run.status,
         "reason": run.reason,
-        "command": shown(argv),
+        "command": in_words(argv),
         "output_tail": run.output_tail[-3000:] if run.status == "failed" else "",
     }
 

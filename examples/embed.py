@@ -43,10 +43,11 @@ def main() -> int:
         model=demo.model(),
         home=folder / "state",
     )
-    stream = crew.stream()
-    for event in stream:
-        if event["event"] == "task started":
-            print(f"{event['role']}: {event['task']}")
+    with crew:
+        stream = crew.stream()
+        for event in stream:
+            if event["event"] == "task started":
+                print(f"{event['role']}: {event['task']}")
     match stream.result:
         case Finished(summary=summary, branch=branch):
             print(f"finished on {branch}: {summary['tests']['why']}")

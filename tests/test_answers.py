@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import make_journal, open_gate
 
-from backend_crew.crew import answers, approvers, roles
+from backend_crew.crew import answers, approvers, yamlfile
 from backend_crew.crew.answers import OWN_WORDS_LIMIT
 from backend_crew.crew.approvers import By
 from backend_crew.crew.artifacts import Answer, Answers, Question, Questions
@@ -78,8 +78,8 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 def test_yes_in_a_file_is_asked_for_in_quotes_rather_than_guessed() -> None:
     with pytest.raises(DecisionRefused, match=r"Q1: .* in quotes"):
-        answers.read(ASKED, roles.read_mapping("Q1: yes\nQ2: 1\n", "answers.yaml"))
-    read = answers.read(ASKED, roles.read_mapping("Q1: 'yes'\nQ2: 1\n", "answers.yaml"))
+        answers.read(ASKED, yamlfile.read_mapping("Q1: yes\nQ2: 1\n", "answers.yaml"))
+    read = answers.read(ASKED, yamlfile.read_mapping("Q1: 'yes'\nQ2: 1\n", "answers.yaml"))
     assert read.answers.items[0].answer == "Yes"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import driving
 import pytest
 import scenario
+from endpoint import serving
 from scenario import git, make_repository
 
 from backend_crew.crew import main as doors
@@ -182,6 +183,36 @@ def test_a_model_that_cannot_be_used_is_exit_4_and_nothing_is_lost(
 
 
 @pytest.mark.slow
+def test_what_a_provider_s_client_logs_goes_to_the_run_s_folder(call: Call, repo: Path, tmp_path: Path) -> None:
+    key = "sk-proj-Zk3v9pQm2xN8sT4uWb7y"
+    with serving([401]) as endpoint:
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "BACKEND_CREW_HOME": str(tmp_path / "home"),
+            "OPENAI_API_KEY": key,
+            "OPENAI_BASE_URL": endpoint.url,
+        }
+        argv = ["run", "Archive notes", "--repo", str(repo), "--model", "openai/gpt-4o", "--python", sys.executable]
+        program = "import json, sys; from backend_crew.crew.main import main; main(json.loads(sys.argv[1]))"
+        done = subprocess.run(
+            [sys.executable, "-c", program, json.dumps(argv)],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 4, done.stderr
+    assert "the provider refused the key" in done.stdout
+    assert "ERROR:root:" not in done.stderr
+    (log,) = tmp_path.glob("home/runs/*/libraries.log")
+    assert " ERROR root: " in log.read_text()
+    assert key not in log.read_text() + done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_a_detached_head_works(call: Call, repo: Path) -> None:
     git(repo, "checkout", "-q", "--detach")
     said = call("run", "Archive notes", "--repo", repo, "--json", "--python", sys.executable)
@@ -255,7 +286,7 @@ def test_decisions_that_do_not_fit_are_refused(stand: driving.Stand, call: Call)
     other = "0" * 16
     said = call("approve", stand.run, "--digest", other)
     assert said.code == 2
-    assert "shows" in said.err
+    assert f"shows {first.digest[:12]}; look at it with `backend-crew show {stand.run}`" in said.err
     assert call("approve", stand.run, "--digest", first.digest[:4]).code == 2
     assert call("reject", stand.run, "--digest", first.digest, "--reason", " ").code == 2
     wrong = call("request-changes", stand.run, "--digest", first.digest, "--reason", "x", "--to", "testing")
@@ -303,6 +334,37 @@ def test_answer_files_are_read_strictly(stand: driving.Stand, call: Call, tmp_pa
     assert call("confirm", stand.run).code == 2
 
 
+@pytest.mark.slow
+def test_a_test_command_can_be_named_late_and_is_asked_about_the_tree_before_the_change_too(
+    stand: driving.Stand, call: Call
+) -> None:
+    waits_at(stand, "migrations")
+    assert stand.payload("baseline")["counts"]["passed"] == 1
+    late = "grep -q archived app/models.py"  # holds only after the change
+    for _ in range(2):
+        said = call("resume", stand.run, "--test-command", late, "--json")
+        assert (said.code, said.json["gate"]["name"]) == (8, "migrations"), said.err
+        assert stand.payload("baseline")["command"] == late.split()
+        assert stand.payload("baseline")["status"] == "failed"
+    assert [one["test_command"] for one in stand.events("options changed")] == [late.split()]
+    assert "archived" in (stand.tree / "app/models.py").read_text(), "the work is back in place"
+    result = stand.again().resume()
+    assert stand.payload("verify")["verdict"] == "green", result.reason
+    over = call("resume", stand.run, "--check-command", "true")
+    assert (over.code, "has ended" in over.err) == (2, True)
+
+
+def test_help_says_what_flags_take_and_what_is_the_default(call: Call) -> None:
+    for command in ("run", "resume", "approve", "request-changes", "reject", "show", "report", "runs"):
+        lines = [line.strip() for line in call(command, "--help").out.splitlines()]
+        bare = [line for line in lines if line.startswith("--") and len(line.split()) < 3]
+        assert bare == [], command
+    text = " ".join(call("run", "--help").out.split())
+    assert "Pause at this many model calls: a number, or 'none'; default: 400." in text
+    assert "Pause at this many US dollars: a number, or 'none'; default: none." in text
+    assert "default: as before." in " ".join(call("resume", "--help").out.split())
+
+
 # -- looking at runs ------------------------------------------------------------------------------------------------
 
 
@@ -311,7 +373,8 @@ def test_a_finished_run_can_be_listed_shown_reported_verified_and_discarded(stan
     stand.script.steps = driving.without_migration()
 
     def decide(packet: Packet) -> Any:
-        assert call("report", stand.run).code == 2  # not yet
+        early = call("report", stand.run)
+        assert (early.code, f"`backend-crew show {stand.run}`" in early.err) == (2, True)
         return scenario.approve_all(packet)
 
     stand.person.default = decide
@@ -369,6 +432,18 @@ def test_a_home_that_cannot_be_used_is_one_clear_error(
     assert said.code == 1
     assert "cannot be opened" in said.err
     assert "Traceback" not in said.err
+
+
+def test_the_history_can_lie_in_another_database(
+    call: Call, stand: driving.Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKEND_CREW_JOURNAL_URL", f"sqlite:///{tmp_path / 'history.sqlite3'}")
+    run = stand.crew().run.id
+    assert [one["run"] for one in call("runs", "--json").json] == [run]
+    assert (stand.home / "runs" / run / "repository.git").is_dir()
+    assert not (stand.home / "journal.db").exists()
+    monkeypatch.delenv("BACKEND_CREW_JOURNAL_URL")
+    assert call("runs", "--json").json == []
 
 
 # -- as a process ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The library: typed results, a callback as the person, a crew inside a Flow, a tool for another crew."""
 
 import asyncio
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -188,6 +189,29 @@ def test_a_model_that_never_uses_a_tool_ends_the_run(repo: Path) -> None:
     result = _crew(repo, Script(steps={"analyse": [Reply("I think it is a Python project.")]})).kickoff()
     assert isinstance(result, Failed)
     assert "form that cannot be used" in result.reason
+
+
+def _handles(home: Path) -> list[str]:
+    """Files of the journal that this process has open."""
+    links = []
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the handle that lists this very folder
+            links.append(str(one.readlink()))
+    return [link for link in links if link.startswith(str(home / "journal.db"))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open handles are looked up in /proc")
+def test_closing_gives_the_journal_back(repo: Path) -> None:
+    home = repo.parent / "home"
+    with _crew(repo, Script()) as crew:
+        assert isinstance(crew.kickoff(), Waiting)
+        assert _handles(home)
+    assert _handles(home) == []
+    assert crew.run.status is Status.WAITING, "it opens again when it is asked"
+    crew.close()
+    with pytest.raises(UsageError, match="no single run"):
+        BackendCrew(run="nothing-1234", home=home)
+    assert _handles(home) == [], "nor does a crew that could not be made keep it"
 
 
 def test_repo_and_feature_are_needed(tmp_path: Path) -> None:

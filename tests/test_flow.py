@@ -367,6 +367,9 @@ def test_a_failing_product_is_repaired_and_the_verdict_is_that_of_the_tests_afte
     stand.script.steps["repair"] = [
         submit(summary="Nothing to do."),
         use(call("read_file", path="app/service.py")),
+        use(call("write_file", path="app/service.py", text=scenario.SERVICE + WRONG + "# counted\n")),
+        submit(summary="Now it counts."),
+        submit(summary="Now it counts, does it not?"),
         use(call("write_file", path="app/service.py", text=scenario.SERVICE + driving.COUNT)),
         submit(summary="The count was one too high."),
     ]
@@ -375,8 +378,12 @@ def test_a_failing_product_is_repaired_and_the_verdict_is_that_of_the_tests_afte
     assert stand.payload("verify")["verdict"] == "red"
     assert result.summary["tests"]["verdict"] == "green"
     refused = [str(one["reason"]) for one in stand.events("hand-in refused") if one["task"] == "repair"]
-    assert len(refused) == 1
-    assert "still red" in refused[0]
+    assert ["round 1 of 3" in one for one in refused] == [False, True, False], refused
+    for unchanged in (refused[0], refused[2]):
+        assert "nothing was changed since the tests were red" in unchanged
+    report = stand.on_branch(f"{result.summary['documents']}/report.md")
+    assert "## Repaired after red tests\n\nThe count was one too high." in report
+    assert "nobody reviewed the repaired code" in report
     repair = next(turn for turn in stand.script.seen if turn.task == "repair")
     assert "test_nothing_counts_as_zero" in str(repair.messages)
     assert "+ 1" not in stand.on_branch("app/service.py")
@@ -389,6 +396,9 @@ def test_a_product_that_nobody_repairs_ends_unverified_and_says_so(stand: drivin
     assert isinstance(result, Unverified), result.reason
     assert result.exit_code == 6
     assert result.summary["tests"]["counts"]["failed"] == 1
+    refused = [str(one["reason"]) for one in stand.events("hand-in refused") if one["task"] == "repair"]
+    assert len(refused) == 2, "the third is taken, before the model door sees a loop"
+    assert result.summary["repair"] == "", "a hand-in without a change repaired nothing"
     assert [one["shown"] for one in result.summary["criteria"]] == [False, False]
     assert "AC1 is not shown by a passing test" in result.summary["next"]
     assert re.search(r"\*\*unverified\*\*.*1 tests fail", stand.on_branch(f"{result.summary['documents']}/report.md"))

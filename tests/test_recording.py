@@ -83,6 +83,7 @@ def test_other_words_are_noted_as_drift_and_replayed(tmp_path: Path) -> None:
         ("took 1.25 s", "took 13.5 seconds", True),
         ("tree 53deb1c0", "tree 9fa56c3d", True),
         ("at 2026-01-02T03:04:05+00:00", "at 2027-01-02 03:04:05.123", True),
+        ("log:\n53deb1c 2026-01-02 Ann", "log:\n9fa56c3 2027-01-03 Ann", True),
         ("3 tests passed", "4 tests passed", False),
         ("took 1.25 s", "took 1.25 m", False),
         ("0002_refunds.py", "0003_refunds.py", False),

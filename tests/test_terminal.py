@@ -169,7 +169,7 @@ def test_somebody_else_decided_meanwhile(stand: Stand) -> None:
 def test_escapes_in_a_packet_are_made_visible(stand: Stand) -> None:
     stand.ask(gate(stand, "design", "# Design\x1b[2J\x1b[1;1H\n\nHarmless\r\x07 \u202etxet\n"))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", stand.screen)
-    assert "\N{REPLACEMENT CHARACTER}[2J" in stand.screen
+    assert "‹U+001B›[2J" in stand.screen
 
 
 def test_escapes_in_questions_are_made_visible(stand: Stand) -> None:
@@ -177,7 +177,7 @@ def test_escapes_in_questions_are_made_visible(stand: Stand) -> None:
     first |= {"options": ["Yes\x1b[8m", "No"]}
     stand.ask(stand.questions(Questions.model_validate({"items": [first]})))
     assert "\x1b" not in stand.screen
-    assert stand.screen.count("\N{REPLACEMENT CHARACTER}[8m") == 4
+    assert stand.screen.count("‹U+001B›[8m") == 4
 
 
 def test_the_question_and_the_digest_are_shown(stand: Stand) -> None:

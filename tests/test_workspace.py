@@ -32,7 +32,7 @@ class Anything:
 
 
 @pytest.fixture
-def root(tmp_path: Path, way: str) -> Path:  # noqa: F811
+def root(tmp_path: Path, way: str) -> Path:  # noqa: F811  # pytest takes a fixture by its name
     """A small tree, with the kernel's call and without it."""
     root = tmp_path / "tree"
     (root / "app").mkdir(parents=True)

@@ -1,0 +1,92 @@
+"""What the documents of a finished run say, and what they keep to themselves."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import opened
+import pytest
+import scenario
+
+from backend_crew.crew import approvers, gates, packets, reporting, summary
+from backend_crew.crew.artifacts import Questions
+from backend_crew.crew.session import Session
+
+ROW = "ada@example.com owes 12"
+GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setenv(scenario.ENV, "")
+    with opened.implementing(tmp_path) as session:
+        yield session
+
+
+def rehearsed(session: Session, data: str, *, ok: bool) -> str:
+    """migrations.md after a rehearsal that printed a row of the database it ran on."""
+    facts = {"status": "passed" if ok else "failed", "reason": ROW, "data": data, "steps": [{"ok": ok}], "files": []}
+    session.journal.record(session.id, "rehearse", "Rehearsal", facts, None)
+    packet = gates.Packet(session.id, "migrations", "?", f"# Migrations\n\n{ROW} {data} {ok}\n", {})
+    session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
+    return summary._migrations(session)
+
+
+def test_what_a_failed_rehearsal_printed_of_the_person_s_data_stays_off_the_branch(session: Session) -> None:
+    failed = rehearsed(session, "copy of the database", ok=False)
+    assert ROW not in failed
+    assert f"`backend-crew show {session.id}`" in failed
+    assert ROW in rehearsed(session, "copy of the database", ok=True)
+    assert ROW in rehearsed(session, "generated rows", ok=False), "generated rows are nobody's"
+
+
+def test_every_round_of_questions_is_listed_with_its_answers(session: Session) -> None:
+    follow_up = {**scenario.QUESTIONS["items"][0], "id": "F1", "question": "And who may see the time?"}
+    for asked, given in (
+        (scenario.QUESTIONS, scenario.ANSWERS),
+        ({"items": [follow_up]}, {"F1": "Only the owner of the note"}),
+    ):
+        questions = Questions.model_validate(asked)
+        session.journal.record(session.id, "ask", "Questions", questions.model_dump(mode="json"), None)
+        packet = packets.build(session, "answers")
+        row = session.journal.open_gate(session.id, "answers", packet.as_json(), packet.digest)
+        approvers.answer(session.journal, session.id, row, given, approvers.By("library", "a person"))
+    text = "".join(summary._clarifications(session))
+    first, second = text.split("## Clarifications, round 2")
+    assert "Shall there be an endpoint?" in first
+    assert "Q3 (Is an unknown note an error?): Yes, a KeyError (own words)" in first
+    assert "And who may see the time?" in second
+    assert "Only the owner of the note (own words)" in second
+
+
+@pytest.fixture
+def facts() -> dict[str, Any]:
+    """The recorded facts of the demo."""
+    return dict(json.loads(GOLDEN.read_text())["summary"])
+
+
+def test_models_and_services_are_in_the_report(facts: dict[str, Any]) -> None:
+    text = reporting.report({**facts, "entities": ["Refund (new)"], "services": ["shop/refunds.py"]})
+    assert "## Models\n\n- Refund (new)\n\n## Services\n\n- `shop/refunds.py`\n" in text
+    assert "## Models\n\n- none\n" in reporting.report({**facts, "entities": []})
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "line"),
+    [
+        ("installed", "", "- stripe>=9, httpx: installed"),
+        ("not installed", "no wheel", "- stripe>=9, httpx: not installed no wheel"),
+    ],
+)
+def test_new_dependencies_are_in_the_report(facts: dict[str, Any], status: str, reason: str, line: str) -> None:
+    assert "New dependencies" not in reporting.report({**facts, "dependencies": {}})
+    dependencies = {"packages": ["stripe>=9", "httpx"], "status": status, "reason": reason}
+    assert f"## New dependencies\n\n{line}\n" in reporting.report({**facts, "dependencies": dependencies})
+
+
+def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:
+    without, repaired = (reporting.report({**facts, "repair": text}) for text in ("", "The limit was off by one."))
+    assert "Repaired" not in without and "nobody reviewed" not in without
+    assert "## Repaired after red tests\n\nThe limit was off by one.\n" in repaired
+    assert "nobody reviewed the repaired code" in repaired

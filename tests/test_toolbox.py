@@ -1,0 +1,88 @@
+"""The agents' tools over an open run with an approved design: what they refuse, and what they leave out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import scenario
+from opened import implementing
+
+from backend_crew.crew import toolbox
+from backend_crew.crew.session import Session
+from backend_crew.tools.errors import ToolRetry
+
+SHOP_MAKO = Path(__file__).parent / "data/alembic_shop/migrations/script.py.mako"
+LEGACY = scenario.FIRST.replace(
+    "\n\n\ndef downgrade",
+    '\n    op.create_table("legacy", sa.Column("id", sa.Integer, primary_key=True))\n\n\ndef downgrade',
+)
+FILES: Mapping[str, str] = {
+    **scenario.FILES,
+    "migrations/script.py.mako": SHOP_MAKO.read_text(),
+    "migrations/versions/0001_notes.py": LEGACY,
+}
+MODELS = scenario.MODELS.replace("    text: Mapped[str]", scenario.COLUMN + "    text: Mapped[str]")
+Open = Callable[..., Session]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    monkeypatch.setenv(scenario.ENV, "")
+    with ExitStack() as stack:
+        yield lambda files=FILES, **more: stack.enter_context(implementing(tmp_path, files, **more))
+
+
+def use(session: Session, name: str, **given: object) -> str:
+    return toolbox.CrewTool.of(session, name)._run(**given)
+
+
+def test_a_drafted_migration_is_without_what_differed_before_the_change(opened: Open) -> None:
+    session = opened()
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    said = use(session, "make_migration", message="archived")
+    (written,) = session.clone.tree.glob("migrations/versions/*_archived.py")
+    assert "archived" in written.read_text()
+    assert "legacy" not in written.read_text()
+    assert "Left out, because models and migrations differed so before the change: op.drop_table('legacy')" in said
+    known = session.drift
+    assert known is not None and any("legacy" in one for one in known.upgrade)
+    with pytest.raises(ToolRetry, match=r"nothing but what differed before the change already: op\.drop_table"):
+        (session.clone.tree / "app/models.py").write_text(scenario.MODELS)
+        written.unlink()
+        use(session, "make_migration", message="legacy")
+    assert session.drift is known, "asked once"
+
+
+def test_without_drift_nothing_is_said_about_it(opened: Open) -> None:
+    session = opened({**FILES, "migrations/versions/0001_notes.py": scenario.FIRST})
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    assert "Left out" not in use(session, "make_migration", message="archived")
+
+
+def test_a_base_on_which_alembic_fails_subtracts_nothing(opened: Open) -> None:
+    session = opened({**FILES, "app/models.py": "import gone_module\n"})
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    use(session, "make_migration", message="archived")
+    (written,) = session.clone.tree.glob("migrations/versions/*_archived.py")
+    assert "legacy" in written.read_text()
+    (event,) = session.journal.events(session.id, "drift not known")
+    assert "gone_module" in event["reason"]
+
+
+def test_a_variable_that_nobody_named_is_named(opened: Open) -> None:
+    session = opened(database_env=None)
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    with pytest.raises(ToolRetry) as caught:
+        use(session, "make_migration", message="archived")
+    assert f"the environment variable {scenario.ENV}, which is not set here" in str(caught.value)
+    assert f"--database-url-env {scenario.ENV}" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_file_outside_the_plan_is_refused_for_that_before_it_is_to_be_read(opened: Open) -> None:
+    session = opened()
+    with pytest.raises(ToolRetry, match="not in the approved plan"):
+        use(session, "write_file", path="app/__init__.py", text="x = 1\n")
+    with pytest.raises(ToolRetry, match="read it first"):
+        use(session, "write_file", path="app/models.py", text="x = 1\n")
