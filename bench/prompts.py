@@ -29,6 +29,7 @@ from backend_crew.tools.sandbox import NoSandbox, find_sandbox
 
 GOAL = 0.5
 CHARS_PER_TOKEN = 4
+PARTS = ("prompt", "tools", "history", "total")
 Exchange = tuple[Turn, Reply]
 
 
@@ -78,7 +79,8 @@ def theirs(
     """The bare crew at equal outputs: every request, by task."""
     roles = {name: bare.Role(one.role, one.goal, one.backstory) for name, one in spec.roles.items()}
     names = [task.name for task in spec.tasks if task.name in kept or task.name in answers]
-    works, replies = [], []
+    works: list[bare.Work] = []
+    replies: list[list[bare.Answer]] = []
     for task in map(spec.task, names):
         if task.name in answers:
             works.append(bare.Work(task.agent, task.description, task.expected_output))
@@ -181,14 +183,16 @@ def main() -> None:
     rows = [_row(name, mine[name], other[name]) for name in mine]
     total = [[one for calls in side.values() for one in calls] for side in (mine, other)]
     measure.table("prompt tokens (characters / 4) of the demo", head, [*rows, _row("total", *total)])
-    sums = [{part: sum(getattr(one, part) for one in side) for part in ("prompt", "total")} for side in total]
+    sums = [{part: sum(getattr(one, part) for one in side) for part in PARTS} for side in total]
     print(f"\na task adds to the first prompt: {_slope([*mine.values()]):.0f}, bare: {_slope([*other.values()]):.0f}")
+    shares = [", ".join(f"{part} {_tokens(side[part]):,}" for part in PARTS) for side in sums]
+    print(f"ours: {shares[0]}\nbare: {shares[1]}")
     print(f"prompts alone, what context passing governs: {sums[0]['prompt'] / sums[1]['prompt']:.2f}x")
     measure.verdict("prompt tokens against default context passing", sums[0]["total"] / sums[1]["total"], GOAL, "x")
 
 
 def _row(name: str, mine: list[bare.Size], other: list[bare.Size]) -> tuple[object, ...]:
-    sums = [_tokens(sum(getattr(one, part) for one in mine)) for part in ("prompt", "tools", "history", "total")]
+    sums = [_tokens(sum(getattr(one, part) for one in mine)) for part in PARTS]
     theirs = sum(one.total for one in other)
     first, bare_first = ("", "") if name == "total" else (_tokens(mine[0].prompt), _tokens(other[0].prompt))
     return name, len(mine), first, *sums, bare_first, _tokens(theirs), f"{sum(one.total for one in mine) / theirs:.2f}"
