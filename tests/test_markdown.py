@@ -4,7 +4,7 @@ import io
 
 import pytest
 import scenario
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.markdown import Markdown
@@ -62,10 +62,12 @@ def test_a_design_is_laid_out_and_whole(width: int) -> None:
 
 
 @given(st.text())
+@example("\r")
 @settings(deadline=None, max_examples=60)
 def test_every_letter_of_any_text_is_on_the_screen(text: str) -> None:
-    letters = sorted(char for char in safe(text) if char.isalnum())
-    screen = list(seen(f"# T\n\n{text}\n\n- end"))
+    document = f"# T\n\n{text}\n\n- end"
+    letters = sorted(char for char in safe(document) if char.isalnum())
+    screen = list(seen(document))
     for letter in letters:
         screen.remove(letter)
 

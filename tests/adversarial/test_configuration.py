@@ -81,7 +81,8 @@ def test_crewai_run_reads_neither_the_env_file_nor_the_roles_of_the_repository(t
     # the control: what loads the file that lies beside it would have gone to their address
     look = "import dotenv, os; dotenv.load_dotenv('.env'); print(os.environ['OPENAI_BASE_URL'])"
     argv = [sys.executable, "-c", look]
-    assert subprocess.run(argv, cwd=repo, capture_output=True, text=True, check=True).stdout.strip() == theirs.url
+    plain = subprocess.run(argv, cwd=repo, env={"PATH": os.defpath}, capture_output=True, text=True, check=True)
+    assert plain.stdout.strip() == theirs.url
 
 
 def test_started_inside_the_repository_its_roles_are_refused_by_name(tmp_path: Path) -> None:
