@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -248,7 +249,8 @@ def canary(folder: Path) -> Outcome:
     ground.env["DATABASE_URL"] = f"sqlite:///{bird}"
     plain = ground.run(steps)
     harmed = hashlib.sha256(bird.read_bytes()).hexdigest() != before
-    left = sqlite3.connect(bird).execute("SELECT count(*) FROM notes").fetchone()[0]
+    with closing(sqlite3.connect(bird)) as connection:
+        left = connection.execute("SELECT count(*) FROM notes").fetchone()[0]
     raw = plain.console.showed("DATABASE_URL")
     observed = (
         f"the command inherits the environment: the database {'changed' if harmed else 'is byte for byte as before'}, "

@@ -429,8 +429,13 @@ def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> No
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=".")
-@click.option("--from", "start", metavar="REV", help="Start there ('base': empty); default: where the database is.")
-@click.option("--to", "target", metavar="REV", help="Stop there; default: the newest revision.")
+@click.option(
+    "--from",
+    "start",
+    metavar="REV",
+    help="Full id, or 'base'; default: where the database is, else before uncommitted files.",
+)
+@click.option("--to", "target", metavar="REV", help="Full id; default: the newest revision.")
 @click.option(
     "--database-url-env", "env_name", metavar="NAME", help="The variable env.py reads; its SQLite file is only read."
 )
@@ -438,17 +443,19 @@ def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> No
 @flags.JSON
 @click.option("--sarif", type=click.Path(path_type=Path, dir_okay=False), help="Also write the findings there.")
 def rehearse(folder: Path, as_json: bool, sarif: Path | None, **given: Any) -> None:
-    """Rehearse and lint the pending migrations of FOLDER, without a model and without a key.
+    """Rehearse and lint the pending Alembic migrations of FOLDER; no model, no key. Other tools' files are listed.
 
     Exit 0 clean, 6 findings of severity error, 7 not rehearsed, 1 a step failed, 2 usage.
     """
     from backend_crew.crew import guarding
 
+    if sarif is not None and not sarif.absolute().parent.is_dir():
+        raise UsageError(f"--sarif: the folder of {sarif} does not exist")
     found = guarding.examine(folder, **given)
-    if sarif is not None:
-        guarding.write_sarif(found, folder, sarif)
     summary = guarding.as_json(found)
     click.echo(json.dumps(summary, ensure_ascii=False) if as_json else "\n".join(guarding.lines(found)))
+    if sarif is not None:
+        guarding.write_sarif(found, folder, sarif)
     raise SystemExit(summary["exit_code"])
 
 

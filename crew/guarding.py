@@ -28,16 +28,25 @@ def examine(
     database = apply.parse_sqlite_url(url, repository.root) if url else None
     if database is not None and not database.is_file():
         raise UsageError(f"{env_name} names {database}, which is no file; name a database that exists, or none")
+    if url and "://" not in url:
+        raise UsageError(f"{env_name} is set, but holds no database URL; unset it to rehearse on generated rows")
     env = {env_name: url} if env_name and url else {}
-    asked = Asked(start, target, env_name, env, database)
+    asked = Asked(start, target, env_name, env, database, tuple(repository.dirty))
     runs = choosing.runtime_of(repository.root, python)
     with tempfile.TemporaryDirectory(prefix="backend-crew-") as private:
         clone = git.clone(repository, Path(private) / "clone", include_dirty=True, denied=_denied)
+        tools = [tool for tool in migrations.detect(clone.tree) if _below(tool, repository.root, folder)]
+        if (start or target or database) and sum(tool.can_rehearse for tool in tools) > 1:
+            raise UsageError(
+                "several Alembic projects are here: name the folder of one, as revisions and databases differ"
+            )
         sandbox = find_sandbox()
-        return tuple(
-            guard.guard(sandbox, clone.tree, repository.root, runs, tool, asked)
-            for tool in migrations.detect(clone.tree)
-        )
+        return tuple(guard.guard(sandbox, clone.tree, repository.root, runs, tool, asked) for tool in tools)
+
+
+def _below(tool: migrations.MigrationTool, root: Path, folder: Path) -> bool:
+    """Whether a tool was found below the folder that the person named; a repository can hold several services."""
+    return (root / tool.evidence.rpartition(":")[0]).is_relative_to(folder.resolve())
 
 
 def as_json(found: tuple[Guarded, ...]) -> dict[str, Any]:
@@ -98,6 +107,8 @@ def _about(one: Guarded) -> Iterator[str]:
     yield from one.files[:_LISTED]
     if len(one.files) > _LISTED:
         yield f"and {len(one.files) - _LISTED} more files"
+    if one.files and one.dialect is None:
+        yield "not linted: only Alembic's files are, for SQLite and PostgreSQL"
     for step in done.steps if done else ():
         yield f"{step.name:9} {'ok    ' if step.ok else 'FAILED'} {step.seconds:6.2f} s"
         yield from (f"          {line}" for line in step.detail.splitlines())

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Journal:
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._engine = sa.create_engine(url or f"sqlite:///{home / 'journal.db'}")
+            # a program that forgets to close it must not be warned about handles that it never saw
+            weakref.finalize(self, self._engine.dispose)
             if self._engine.dialect.name == "sqlite":
                 _tune_sqlite(self._engine)
             METADATA.create_all(self._engine)

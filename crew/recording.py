@@ -1,6 +1,6 @@
 """Models for tests and demos: record real exchanges, replay them, or let a Python function answer.
 
-CrewAI has no such helper; `Recording`, `Replay` and `Scripted` are public API for crews that embed this one.
+CrewAI has no such helper; `Recorder`, `Recording`, `Replay` and `Scripted` are public API for crews that embed this one.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sqlite3
 import sys
 import venv
 from pathlib import Path
@@ -12,6 +13,7 @@ import scenario
 from click.testing import CliRunner
 
 from backend_crew.crew.cli import cli
+from backend_crew.crew.errors import UsageError
 from backend_crew.tools.sarif import to_sarif
 
 LOSSY = scenario.SECOND.replace(
@@ -124,3 +126,71 @@ def test_without_alembic_the_way_out_is_named(repo: Path, tmp_path: Path) -> Non
     assert said.exit_code == 7
     assert "has no Alembic" in said.stdout and "--python" in said.stdout
     assert said.stdout.rstrip().endswith("not rehearsed (exit 7)")
+
+
+JOINED = """\
+revision = "0004"
+down_revision = ("0002", "0003")
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
+"""
+
+
+def _third(repo: Path, parent: str) -> None:
+    text = scenario.SECOND.replace('"0002"', '"0003"').replace('"0001"', f'"{parent}"').replace("archived", "starred")
+    (repo / "migrations/versions/0003_starred.py").write_text(text)
+
+
+@pytest.mark.slow
+def test_without_a_database_all_uncommitted_files_are_looked_at(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(scenario.ENV)
+    (repo / scenario.MIGRATION).write_text(LOSSY)
+    _third(repo, "0002")
+    code, said = rehearse(repo)
+    (tool,) = said["tools"]
+    assert code == 6, "the file before the newest one drops a column"
+    assert (tool["from"], tool["to"], len(tool["files"])) == ("0001", "0003", 2)
+
+
+@pytest.mark.slow
+def test_where_branches_join_going_back_is_not_tried_and_that_is_said(repo: Path) -> None:
+    _third(repo, "0001")
+    (repo / "migrations/versions/0004_joined.py").write_text(JOINED)
+    scenario.git(repo, "add", "-A")
+    scenario.git(repo, "commit", "-qm", "Two branches, joined")
+    with sqlite3.connect(repo / "notes.db") as database:
+        database.executescript(
+            "ALTER TABLE notes ADD archived BOOLEAN; UPDATE alembic_version SET version_num = '0002'"
+        )
+    database.close()
+    code, said = rehearse(repo, "--to", "0003")
+    assert (code, "does not follow 0002" in said["tools"][0]["reason"]) == (7, True), said
+    code, said = rehearse(repo)
+    (tool,) = said["tools"]
+    assert (code, [one["name"] for one in tool["steps"]]) == (0, ["up"]), said
+    assert any("going back was not tried" in one["text"] for one in tool["findings"])
+
+
+def test_what_is_asked_wrongly_is_exit_2_before_anything_runs(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = CliRunner().invoke(cli, ["rehearse", str(repo), "--sarif", str(repo / "none" / "x.sarif")])
+    assert isinstance(said.exception, UsageError) and "does not exist" in str(said.exception)
+    monkeypatch.setenv(scenario.ENV, "hunter2-and-no-url")
+    said = CliRunner().invoke(cli, ["rehearse", str(repo), "--database-url-env", scenario.ENV])
+    assert isinstance(said.exception, UsageError) and "hunter2" not in str(said.exception)
+
+
+def test_of_several_services_the_named_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"{service}/{path}": text for service in ("a", "b") for path, text in scenario.FILES.items()}
+    folder = scenario.make_repository(tmp_path / "mono", files)
+    database = scenario.make_database(tmp_path / "a.db")
+    monkeypatch.setenv(scenario.ENV, f"sqlite:///{database}")
+    code, said = rehearse(folder / "a")
+    assert (code, [one["evidence"] for one in said["tools"]]) == (0, ["a/alembic.ini:2"])
+    both = CliRunner().invoke(cli, ["rehearse", str(folder), "--database-url-env", scenario.ENV])
+    assert isinstance(both.exception, UsageError) and "name the folder of one" in str(both.exception)

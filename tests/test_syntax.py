@@ -51,7 +51,7 @@ NONE = NoSandbox("none", "install one")
         ("a.py", "x = 1\ndef f(:\n", 2),
         ("a.py", "x = 1\nreturn x\n", 2),
         ("a.py", "x = '\0'\n", 1),
-        ("a.json", '{\n"a": 1,\n}', 3),
+        ("a.json", '{\n"a": 1\n"b": 2\n}', 3),
         ("a.toml", "a = 1\nb = \n", 2),
         ("a.yaml", "a: 1\nb: [\n", 3),
         ("a.yml", "a: 1\n\tb: 2\n", 2),

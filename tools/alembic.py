@@ -37,6 +37,10 @@ class AlembicGraph:
         wanted = self._with_ancestors(target)
         return tuple(file for file in self.ahead_of(revision) if file.revision in wanted)
 
+    def follows(self, later: str, earlier: str) -> bool:
+        """Whether `earlier` is `later` itself or one of its ancestors."""
+        return earlier in self._with_ancestors(later)
+
     def knows(self, revision: str) -> bool:
         """Whether a revision with this full id exists."""
         return any(file.revision == revision for file in self.files)

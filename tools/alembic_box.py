@@ -102,6 +102,9 @@ def other_engine(config: AlembicConfig, url_names: Collection[str], env: Mapping
             return None
         if scheme in _ENGINES:
             return _ENGINES[scheme]
+        # "driver" stands in the file that `alembic init` writes
+        if re.match(r"(?!driver:)[a-z][a-z0-9+]*://", url, re.IGNORECASE):
+            return "an engine that is not known here"
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools import alembic_box, migration_lint, migrations
+from backend_crew.tools.alembic import graph
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.lint_rules import LintFinding
 from backend_crew.tools.migrations import MigrationTool
@@ -27,6 +28,7 @@ class Asked:
     env_name: str | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     database: Path | None = None
+    uncommitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def guard(
         config = alembic_box.plain_config(tree, tool)
         engine = alembic_box.other_engine(config, (asked.env_name,) if asked.env_name else (), asked.env)
         place = None if engine else asked.database
-        new = pending(tree, tool, before=asked.start, target=asked.target, database=place)
+        start = asked.start or (None if place else _before_uncommitted(tree, tool, asked))
+        new = pending(tree, tool, before=start, target=asked.target, database=place)
     except ToolError as error:
         return Guarded(tool, NOT_REHEARSED, str(error))
     files, dialect = tuple(one.path for one in new), _DIALECTS.get(engine)
@@ -83,16 +86,25 @@ def guard(
             at,
             runtime,
             tool,
-            before=asked.start,
+            before=start,
             target=asked.target,
             database=place,
             env_name=asked.env_name,
+            env=asked.env,
             stop=stop,
         )
     # What a rehearsal sees is the work of all files together; it is shown at the last of them.
     found += [_as_lint(one.severity, one.text, files[-1]) for one in done.findings]
     status, reason = _status(done, found)
+    if start is None and place is None:
+        reason += "; only the newest revision was looked at, --from names an earlier start"
     return Guarded(tool, status, reason, files, dialect, tuple(found), done)
+
+
+def _before_uncommitted(tree: Path, tool: MigrationTool, asked: Asked) -> str | None:
+    """Where a database is that lacks the files nobody has committed yet; None when every file is committed."""
+    added = migrations.new_files(tool, asked.uncommitted)
+    return (graph(tree, tool).before(added) or "base") if added and asked.target is None else None
 
 
 def _status(done: Rehearsal, found: list[LintFinding]) -> tuple[str, str]:

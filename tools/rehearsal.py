@@ -73,6 +73,8 @@ class _Plan:
     target: str
     new: tuple[MigrationFile, ...]
     data: str
+    # False: a downgrade to the start leaves another branch in place, so it cannot be compared with what was there.
+    one_line: bool
     empty: dict[str, str] = field(default_factory=dict)  # tables for which no row could be made, and why
 
 
@@ -144,7 +146,7 @@ def pending(
 
 def _plan(revisions: AlembicGraph, before: str | None, target: str | None, database: Path | None) -> _Plan:
     """From where to where; raises _NotRehearsed when there is nothing to try or no place to start."""
-    end = target or revisions.head
+    end = revisions.head if target in (None, "head") else target
     if end is None:
         raise _NotRehearsed("there are no revisions")
     if not revisions.knows(end):
@@ -165,7 +167,10 @@ def _plan(revisions: AlembicGraph, before: str | None, target: str | None, datab
     new = revisions.between(start, end)
     if not new:
         raise _NothingNew(f"nothing is new: {start} is at or after {end}")
-    return _Plan(revisions, start, end, new, COPY if database else GENERATED)
+    if start is not None and not revisions.follows(end, start):
+        raise _NotRehearsed(f"{end} does not follow {start}: name a target that does")
+    one_line = start is None or all(revisions.follows(file.revision, start) for file in new)
+    return _Plan(revisions, start, end, new, COPY if database else GENERATED, one_line)
 
 
 def _with_copy(lead: Callable[[str], AlembicRun], database: Path) -> AlembicRun:
@@ -202,6 +207,9 @@ def _with_rows(lead: Callable[[str], AlembicRun], plan: _Plan, private: Path) ->
 def _rehearse(run: AlembicRun, renderer: AlembicRun, plan: _Plan, private: Path) -> Rehearsal:
     findings = of_files(plan.revisions, plan.new)
     findings += [Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()]
+    if not plan.one_line:
+        text = "going back was not tried: the new files join another branch; a start before the fork would try it"
+        findings.append(Finding("warning", text))
     before = _look(run, private / "before")
     steps, seen = _steps(run, plan, private)
     # The last line is the error itself; the step keeps the rest.
@@ -237,7 +245,7 @@ def _steps(run: AlembicRun, plan: _Plan, private: Path) -> tuple[list[Step], dic
     """The legs until one fails, and what each that did not fail left behind."""
     legs: list[tuple[str, tuple[str, str], str | None]] = [("up", ("upgrade", plan.target), plan.target)]
     # A downgrade that says it cannot go back is believed.
-    if not any(file.revision in plan.revisions.irreversible for file in plan.new):
+    if plan.one_line and not any(file.revision in plan.revisions.irreversible for file in plan.new):
         legs.append(("down", ("downgrade", plan.start or "base"), plan.start))
         legs.append(("up again", ("upgrade", plan.target), plan.target))
     steps: list[Step] = []
