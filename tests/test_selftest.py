@@ -1,5 +1,6 @@
 """The self-test against programs that call themselves bubblewrap and isolate less, or nothing."""
 
+import json
 import os
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import backend_crew.tools.sandbox as sandbox_module
+from backend_crew.tools import selftest
 from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.process import run
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
@@ -110,3 +112,38 @@ def test_it_holds_for_an_ordinary_user_too(sandbox: Sandbox) -> None:
     assert done.ok, done.stderr
     assert done.stdout.startswith("True Sandbox("), done.stdout
     assert "setpriv=None" in done.stdout
+
+
+def test_elsewhere_than_on_linux_files_environment_signals_and_network_still_count() -> None:
+    """As macOS would report: nothing of /proc, the host's interfaces, no system calls tried."""
+    report = {
+        "uid": 501,
+        "capabilities": "?",
+        "no_new_privs": "?",
+        "seccomp": "?",
+        "environment": ["PATH"],
+        "interfaces": ["en0", "lo0"],
+        "processes": 0,
+        "host_loopback": False,
+        "host_sockets": [],
+        "own_loopback": False,
+        "canary": False,
+        "root_writable": False,
+        "copy_writable": True,
+        "temporary_writable": True,
+        "signalled": False,
+        "parent_environment": False,
+        "io_uring": "not tried",
+    }
+
+    def found(linux: bool = False, **changed: object) -> tuple[str, ...]:
+        said = json.dumps({**report, **changed})
+        known = frozenset({"PATH"})
+        return selftest.faults(said, expected_uid=501, environment=known, namespaces=False, linux=linux)
+
+    assert found() == ()
+    assert found(linux=True), "the same report is not enough on Linux"
+    leaks = {"canary": True, "host_loopback": True, "signalled": True, "root_writable": True}
+    for name, value in leaks.items():
+        assert any(name in fault for fault in found(**{name: value}))
+    assert any("SECRET" in fault for fault in found(environment=["PATH", "SECRET"]))

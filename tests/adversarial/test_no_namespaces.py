@@ -118,10 +118,19 @@ with found.box(tree, tree, runtime) as box:
         results[name] = [done.ok, held(name), done.network_refused]
     calls = box.run([sys.executable, "-I", "-S", "-c", codes["calls"]])
     forked = box.run([sys.executable, "-I", "-S", "-c", codes["forks"], "300"], limits=Limits(processes=30)).stdout
-    orphan = box.run([sys.executable, "-I", "-S", "-c", codes["orphan"], "docker-orphan", "stay"], limits=Limits(timeout_s=1.5))
-    time.sleep(0.2)
-    left = [p for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "cmdline").exists()
-            and (p / "cmdline").read_bytes().startswith(b"docker-orphan")]
+    mark = f"orphan-of-{os.getpid()}-"
+    orphan = box.run([sys.executable, "-I", "-S", "-c", codes["orphan"], mark, "stay"], limits=Limits(timeout_s=1.5))
+    def marked():
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                found += [path] if path.read_bytes().startswith(mark.encode()) else []
+            except OSError:
+                continue
+        return found
+    deadline = time.monotonic() + 10
+    while (left := marked()) and time.monotonic() < deadline:
+        time.sleep(0.02)
     plain = box.run([sys.executable, "-c", "import asyncio, app; asyncio.run(asyncio.sleep(0)); open('made', 'w').write(str(app.VALUE))"])
     made = box.read("made")
 naive = {}
