@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -194,3 +195,20 @@ def test_of_several_services_the_named_folder_counts(tmp_path: Path, monkeypatch
     assert (code, [one["evidence"] for one in said["tools"]]) == (0, ["a/alembic.ini:2"])
     both = CliRunner().invoke(cli, ["rehearse", str(folder), "--database-url-env", scenario.ENV])
     assert isinstance(both.exception, UsageError) and "name the folder of one" in str(both.exception)
+
+
+@pytest.mark.slow
+def test_a_migration_that_writes_to_the_named_database_by_its_path_reaches_a_copy_at_most(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a name that no deny list knows, and inside the repository; run bare, the same migration changes it."""
+    database = (repo / "notes.db").rename(repo / "store.bin")
+    monkeypatch.setenv(scenario.ENV, f"sqlite:///{database}")
+    write = f"sqlite3.connect({str(database)!r}, isolation_level=None).execute('DELETE FROM notes')"
+    hostile = scenario.SECOND.replace("def upgrade() -> None:\n", f"def upgrade() -> None:\n    {write}\n")
+    (repo / scenario.MIGRATION).write_text("import sqlite3\n" + hostile)
+    before = database.read_bytes()
+    rehearse(repo)
+    assert database.read_bytes() == before
+    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=repo, capture_output=True, check=False)
+    assert database.read_bytes() != before, "the control"

@@ -19,7 +19,7 @@ from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.process import Completed, run
 from backend_crew.tools.runtime import Runtime, find_runtime
-from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox, find_sandbox
+from backend_crew.tools.sandbox import Box, Limits, Sandbox
 
 BARE_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 Code = Callable[..., Completed]
@@ -29,14 +29,6 @@ def program_of(sandbox: Sandbox) -> Path:
     """The bubblewrap that passed."""
     assert isinstance(sandbox.engine, Bubblewrap)
     return sandbox.engine.program
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
 
 
 @pytest.fixture

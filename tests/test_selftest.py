@@ -23,14 +23,6 @@ def program_of(sandbox: Sandbox) -> Path:
     return sandbox.engine.program
 
 
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
-
-
 PRETENDER = """#!{python}
 import os, subprocess, sys
 if "--version" in sys.argv:

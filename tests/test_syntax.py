@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.runtime import Runtime, find_runtime
-from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
+from backend_crew.tools.sandbox import NoSandbox, Sandbox
 from backend_crew.tools.syntax import Problem, check_files
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.junit import read_report
 from backend_crew.tools.runtime import Runtime, find_runtime
-from backend_crew.tools.sandbox import Limits, NoSandbox, Sandbox, find_sandbox
+from backend_crew.tools.sandbox import Limits, NoSandbox, Sandbox
 from backend_crew.tools.testrun import (
     TestCommand,
     TestRun,
@@ -44,14 +44,6 @@ def test_both(leaves): assert False
 @pytest.mark.xfail
 def test_known(): assert False
 """
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
 
 
 @pytest.fixture

@@ -9,15 +9,7 @@ import pytest
 
 from backend_crew.tools.errors import ToolFault, ToolRetry
 from backend_crew.tools.runtime import Runtime
-from backend_crew.tools.sandbox import Box, NoSandbox, Sandbox, find_sandbox
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
+from backend_crew.tools.sandbox import Box, Sandbox
 
 
 @pytest.fixture

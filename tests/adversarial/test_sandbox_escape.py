@@ -22,19 +22,11 @@ from backend_crew.tools.engine import Command, Engine, Layout
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.process import Completed, Confinement, Extras, run
 from backend_crew.tools.runtime import find_runtime
-from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox, find_sandbox
+from backend_crew.tools.sandbox import Box, Limits, Sandbox
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 EPERM, ENOSYS = 1, 38
 Code = Callable[..., Completed]
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Sandbox:
-    found = find_sandbox()
-    if isinstance(found, NoSandbox):
-        pytest.skip(f"no working sandbox here: {found.reason}. {found.fix}")
-    return found
 
 
 @pytest.fixture
