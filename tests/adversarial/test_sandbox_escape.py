@@ -119,7 +119,8 @@ def test_34_disk_fill(box: Box) -> None:
     assert "written to the disk" in done.stderr
     written = sum(path.stat().st_size for path in box.files.glob("big*"))
     # The control, each file alone is small enough for the kernel's own limit, and nothing else would have stopped it.
-    assert written > 40 << 20
+    # Exactly ten files are the least that reaches the limit: what the file system writes for them counts as well.
+    assert written >= 40 << 20
     assert max(path.stat().st_size for path in box.files.glob("big*")) < 8 << 20
 
 
