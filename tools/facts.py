@@ -1,0 +1,33 @@
+"""What a database holds, in words that are the same for every engine: schema lines, rows, values, checksums."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What one table holds: rows, non-null values a column, and an order-free checksum a column (None: too large)."""
+
+    rows: int
+    non_null: Mapping[str, int]
+    checksums: Mapping[str, int] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What a migration tool recorded, the schema as sorted readable lines, and the facts of each table.
+
+    Lines begin with "table T", "column T.C TYPE", "check T: ", "foreign key T references O ", "unique", "index … on T",
+    "view", "trigger"; `rehearsal_findings` reads them.
+    """
+
+    recorded: tuple[str, ...]
+    schema: tuple[str, ...]
+    tables: Mapping[str, TableFacts]
+    broken: Mapping[str, int]  # rows whose foreign key points nowhere, by table
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the schema lines; equal for schemas that differ only in spelling or in the order of columns."""
+        return hashlib.sha256("\n".join(self.schema).encode()).hexdigest()
