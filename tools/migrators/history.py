@@ -43,7 +43,9 @@ class History:
         """What the tool's table says once `files` ran on top of `recorded`, sorted."""
         names = {*recorded, *(file.revision for file in files)}
         if self.cumulative:
-            behind = {parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents}
+            behind = {
+                parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents
+            }
             names -= behind
         return tuple(sorted(names))
 

@@ -67,9 +67,7 @@ class Scratch(Protocol):
     def parts(self) -> Mapping[str, str]:
         """The same for Django's DATABASES: NAME, and for PostgreSQL also USER, PASSWORD, HOST and PORT."""
 
-    def run(
-        self, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, cwd: str = "."
-    ) -> Completed:
+    def run(self, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, cwd: str = ".") -> Completed:
         """Runs the tool's command in the box, with the database reachable, within the limits of this rehearsal."""
 
     def execute(self, script: Script) -> Completed:
