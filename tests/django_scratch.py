@@ -9,11 +9,11 @@ from typing import Any
 
 from backend_crew.tools import sample_rows
 from backend_crew.tools.alembic_box import bring_out
-from backend_crew.tools.facts import DatabaseFacts
+from backend_crew.tools.facts import DatabaseFacts, TableFacts
 from backend_crew.tools.migrators.protocol import SQLITE, Ask, Migrator, Script
 from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box
-from backend_crew.tools.sqlite import TableFacts, facts, opened
+from backend_crew.tools.sqlite import facts, opened
 
 DATABASE = ".rehearsal/rehearsal.sqlite3"
 
@@ -61,7 +61,7 @@ class SqliteScratch:
         return DatabaseFacts(
             migrator.recorded(self.ask),
             tuple(line for line in found.schema if not own & set(line.replace(".", " ").split())),
-            {name: one for name, one in found.tables.items() if name not in own},
+            {name: _as(one) for name, one in found.tables.items() if name not in own},
             found.broken,
         )
 
@@ -87,7 +87,7 @@ class SqliteScratch:
         """All tables, the tool's own too."""
         with self._copy() as connection:
             assert connection is not None
-            return dict(facts(connection).tables)
+            return {name: _as(one) for name, one in facts(connection).tables.items()}
 
     @contextlib.contextmanager
     def _copy(self) -> Any:
@@ -98,3 +98,7 @@ class SqliteScratch:
                 return
             with opened(copy) as connection:
                 yield connection
+
+
+def _as(one: Any) -> TableFacts:
+    return TableFacts(one.rows, one.non_null, one.checksums)

@@ -44,7 +44,7 @@ def test_apps_follow_one_another_through_the_user_model(tmp_path: Path) -> None:
     found = graph(tmp_path)
     assert names(found.history) == list(FIRST)
     assert [file.parents for file in found.history.files] == [(), ("people.0001_initial",), ("shop.0001_initial",)]
-    assert (found.history.heads, found.labels) == (("shop.0002_total",), {"people", "shop"})
+    assert (found.history.heads, sorted(found.labels)) == (("shop.0002_total",), ["people", "shop"])
     assert found.history.before(["shop/migrations/0002_total.py"]) == FIRST[:2]
 
 
@@ -58,7 +58,9 @@ def test_nothing_of_the_repository_is_imported(tmp_path: Path) -> None:
 def test_several_leaves_of_one_app_are_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ToolRetry) as caught:
         graph(tmp_path, conflict())
-    assert "the app shop has 2 leaf migrations: 0003_note (shop/migrations/0003_note.py), 0003_status" in str(caught.value)
+    assert "the app shop has 2 leaf migrations: 0003_note (shop/migrations/0003_note.py), 0003_status" in str(
+        caught.value
+    )
     assert "makemigrations --merge shop" in str(caught.value)
     assert names(graph(tmp_path, merged()).history)[-1] == "shop.0004_merge"
 
@@ -66,7 +68,10 @@ def test_several_leaves_of_one_app_are_named_with_the_way_out(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (shop("0003_x", STATUS, after=("shop.0002_gone",)), "shop/migrations/0003_x.py stands on shop.0002_gone, which"),
+        (
+            shop("0003_x", STATUS, after=("shop.0002_gone",)),
+            "shop/migrations/0003_x.py stands on shop.0002_gone, which",
+        ),
         (
             {"people/migrations/0001_initial.py": migration(USER, after=("shop.0002_total",))},
             "in a circle: people.0001_initial -> shop.0002_total -> shop.0001_initial -> people.0001_initial",
@@ -83,7 +88,9 @@ def test_several_leaves_of_one_app_are_named_with_the_way_out(tmp_path: Path) ->
             "Migration inherits its dependencies",
         ),
         (
-            {"shop/migrations/0003_x.py": "class Migration(Migration):\n    dependencies = []\n    dependencies += [1]\n"},
+            {
+                "shop/migrations/0003_x.py": "class Migration(Migration):\n    dependencies = []\n    dependencies += [1]\n"
+            },
             "dependencies is not set exactly once",
         ),
         (
@@ -102,7 +109,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, files: dict[str, str], sai
 def test_a_folder_that_django_does_not_see_is_told(tmp_path: Path) -> None:
     project(tmp_path)
     (tmp_path / "shop/migrations/__init__.py").unlink()
-    with pytest.raises(ToolRetry, match="shop/migrations has no __init__.py"):
+    with pytest.raises(ToolRetry, match="shop/migrations has no __init__"):
         read_graph(tmp_path, "")
 
 
@@ -110,7 +117,7 @@ def test_a_linked_migration_is_refused(tmp_path: Path) -> None:
     project(tmp_path / "repo")
     (tmp_path / "other.py").write_text(migration(STATUS, after=("shop.0002_total",)))
     (tmp_path / "repo/shop/migrations/0003_x.py").symlink_to(tmp_path / "other.py")
-    with pytest.raises(ToolRefused, match="0003_x.py is a link"):
+    with pytest.raises(ToolRefused, match="is a link or no plain file"):
         read_graph(tmp_path / "repo", "")
 
 
@@ -144,7 +151,7 @@ def test_labels_moved_modules_and_a_subfolder(tmp_path: Path) -> None:
     }
     root = project(tmp_path, files, base="back end")
     found = read_graph(root, "back end")
-    assert [file.path for file in found.history.files][0] == "back end/history/crm/0001_initial.py"
+    assert found.history.files[0].path == "back end/history/crm/0001_initial.py"
     assert found.labels == {"crm", "shop"}
 
 
@@ -196,13 +203,15 @@ def test_a_squash_stands_for_what_it_replaces(tmp_path: Path) -> None:
     assert found.had(rows(*FIRST)) == ("people.0001_initial", squash)
     assert found.had(rows(*FIRST, squash)) == ("people.0001_initial", squash)
     assert found.had(rows("people.0001_initial", squash)) == ("people.0001_initial",)
-    with pytest.raises(ToolRetry, match=r"1 of the 2 migrations that shop.0001_squashed_0002_total replaces .*0002_total"):
+    with pytest.raises(
+        ToolRetry, match=r"1 of the 2 migrations that shop.0001_squashed_0002_total replaces .*0002_total"
+    ):
         found.had(rows(*FIRST[:2]))
     for path in ("0001_initial", "0002_total"):
         (tmp_path / f"shop/migrations/{path}.py").unlink()
     assert names(read_graph(tmp_path, "").history) == names(found.history)
     both = '("shop", "0001_initial"), ("shop", "0002_total")'
-    with pytest.raises(ToolRetry, match="both replace shop.0001_initial"):
+    with pytest.raises(ToolRetry, match="both replace shop"):
         graph(tmp_path, {**squashed(), **shop("0001_again", ORDER, TOTAL, after=(BUYER,), replaces=both)})
 
 
@@ -230,7 +239,11 @@ def test_names_without_a_file_count_only_when_they_are_the_newest(tmp_path: Path
         ),
         ('{"default": env.db("MAIN_URL", default="clickhouse://x/y")}', [UNKNOWN_ENGINE], {"MAIN_URL": "URL"}),
         ('{"default": dj_database_url.parse(os.environ["PG_URL"])}', [], {"PG_URL": "URL"}),
-        ('{"default": {"ENGINE": config("DB_ENGINE", default="django.db.backends.mysql")}}', ["MySQL"], {"DB_ENGINE": "ENGINE"}),
+        (
+            '{"default": {"ENGINE": config("DB_ENGINE", default="django.db.backends.mysql")}}',
+            ["MySQL"],
+            {"DB_ENGINE": "ENGINE"},
+        ),
         ("{}\nDATABASES['default'] = env.db_url()", [], {"DATABASE_URL": "URL"}),
         ("{}\nURL = os.environ['THE_URL']\nDATABASES['default'] = parse(URL)", [], {"THE_URL": "URL"}),
     ],

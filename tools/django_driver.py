@@ -153,7 +153,7 @@ def _foreign(executor: Any, given: dict[str, Any]) -> list[list[str]]:
 def _reversible(executor: Any, key: tuple[str, str]) -> bool:
     graph, applied = executor.loader.graph, executor.loader.applied_migrations
     behind = [graph.nodes[one] for one in graph.backwards_plan(key) if one in applied]
-    return all(operation.reversible for migration in behind for operation in migration.operations)
+    return all(one.reversible for migration in behind for one in _flat(migration.operations))
 
 
 def _executor() -> Any:
@@ -242,25 +242,25 @@ def _is_idle(key: tuple[str, str], done: list[tuple[str, str]]) -> bool:
 
 
 def _why_not(migration: Any, backwards: bool) -> str | None:
-    if backwards:
-        for operation in migration.operations:
-            if not operation.reversible:
-                return f"{operation.describe()} has no way back"
-    called = list(_python(migration.operations, backwards))
+    from django.db.migrations import RunPython
+
+    called = []
+    for one in _flat(migration.operations):
+        if backwards and not one.reversible:
+            return f"{one.describe()} has no way back"
+        code = getattr(one, "reverse_code" if backwards else "code", None)
+        if not (one.reduces_to_sql or code is RunPython.noop):
+            called.append(f"RunPython({getattr(code, '__name__', one.describe())})")
     return f"{', '.join(called)} runs Python code, which cannot be written as SQL" if called else None
 
 
-def _python(operations: Iterable[Any], backwards: bool) -> Iterator[str]:
-    """Operations that run code: inside SeparateDatabaseAndState, Django would run them while it collects SQL."""
-    from django.db.migrations import RunPython
-
+def _flat(operations: Iterable[Any]) -> Iterator[Any]:
+    """With those inside SeparateDatabaseAndState, which says nothing of them: Django runs them as it collects SQL."""
     for one in operations:
         if hasattr(one, "database_operations"):
-            yield from _python(one.database_operations, backwards)
-        elif not one.reduces_to_sql:
-            code = getattr(one, "reverse_code" if backwards else "code", None)
-            if code is not RunPython.noop:
-                yield f"RunPython({getattr(code, '__name__', one.describe())})"
+            yield from _flat(one.database_operations)
+        else:
+            yield one
 
 
 def _segments(migration: Any, backwards: bool) -> list[list[Any]]:

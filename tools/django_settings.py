@@ -160,11 +160,13 @@ class _Databases:
             self._visit(self._names[node.id], part, depth + 1)
             return
         if (text := _text(node)) is not None:
-            if (part == "ENGINE" and not re.fullmatch(_VARIABLE, text)) or (part == "URL" and re.match(r"[a-z][a-z0-9+]*:", text)):
+            if (part == "ENGINE" and not re.fullmatch(_VARIABLE, text)) or (
+                part == "URL" and re.match(r"[a-z][a-z0-9+]*:", text)
+            ):
                 self.engines.append(text)
             return
-        if part and (name := _variable(node)):
-            self.variables.setdefault(name, part)
+        if part and (read := _variable(node)):
+            self.variables.setdefault(read, part)
         for child in ast.iter_child_nodes(node):
             inner = child.value if isinstance(child, ast.keyword) else child
             if isinstance(inner, ast.expr):
