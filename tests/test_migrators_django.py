@@ -1,6 +1,9 @@
 """Django driven in the box: moved to scratch databases, rendered as SQL, and led nowhere else."""
 
+import contextlib
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,22 +23,29 @@ from django_projects import (
     shop,
     squashed,
 )
-from django_scratch import SqliteScratch
 
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import MigrationTool, detect
 from backend_crew.tools.migrators.django import DjangoMigrator
-from backend_crew.tools.migrators.protocol import Migrator, Move, Pointing, Script
+from backend_crew.tools.migrators.protocol import SQLITE, Migrator, Move, Pointing, Script
+from backend_crew.tools.rehearsal import rehearse
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import Sandbox
+from backend_crew.tools.scratch import DATABASE, SqliteScratch
+from backend_crew.tools.scratches import Place, scratch_of
 
 FIRST = ("people.0001_initial", "shop.0001_initial", "shop.0002_total")
 OWNER = 'migrations.AddField("order", "seller", models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+"))'
 
 
-def migrator(root: Path) -> DjangoMigrator:
+def migrator(root: Path, pointing: Pointing | None = None) -> DjangoMigrator:
     """The one of the only manage.py."""
-    return DjangoMigrator(root, detect(root)[0])
+    return DjangoMigrator(root, detect(root)[0], pointing or Pointing())
+
+
+def place(sandbox: Sandbox, root: Path, python: str = sys.executable) -> Place:
+    """Where boxes are made."""
+    return Place(sandbox, root, root, find_runtime(root, python=Path(python)))
 
 
 @contextmanager
@@ -43,10 +53,31 @@ def led(
     sandbox: Sandbox, root: Path, pointing: Pointing | None = None
 ) -> Iterator[tuple[DjangoMigrator, SqliteScratch]]:
     """A migrator and an empty scratch database in a box of its own."""
-    with sandbox.box(root, root, find_runtime(root, python=Path(sys.executable)), layered=True) as box:
-        found, scratch = migrator(root), SqliteScratch(box)
-        found.lead(scratch, pointing or Pointing())
-        yield found, scratch
+    with (
+        tempfile.TemporaryDirectory() as private,
+        scratch_of(place(sandbox, root), SQLITE, Path(private)) as scratch,
+    ):
+        assert isinstance(scratch, SqliteScratch)
+        scratch.create()
+        yield migrator(root, pointing), scratch
+
+
+def at(one: Migrator, scratch: SqliteScratch) -> tuple[str, ...]:
+    """What the scratch database's own table says."""
+    found = scratch.facts(one)
+    assert found is not None
+    return found.recorded
+
+
+def asked(scratch: SqliteScratch, sql: str) -> list[str]:
+    """The first column of what a SELECT finds."""
+    with contextlib.closing(sqlite3.connect(scratch.box.files / DATABASE)) as connection:
+        return [str(row[0]) for row in connection.execute(sql)]
+
+
+def tables(scratch: SqliteScratch) -> list[str]:
+    """All tables."""
+    return asked(scratch, "SELECT name FROM sqlite_master WHERE type = 'table'")
 
 
 def moves(one: Migrator, *lacking: str) -> tuple[Move, Move]:
@@ -69,15 +100,15 @@ def test_up_down_and_up_again_on_the_scratch_database_alone(sandbox: Sandbox, tm
     mine = live(root)
     with led(sandbox, root) as (one, scratch):
         base, move = moves(one, "shop/migrations/0003_status.py")
-        assert one.recorded(scratch.ask) == ()
+        assert at(one, scratch) == ()
         assert one.up(scratch, base).ok
         # Third-party migrations ran, and are no part of what the repository's files are compared with.
-        assert one.recorded(scratch.ask) == base.goal == FIRST
-        assert "auth_permission" in scratch.tables()
+        assert at(one, scratch) == base.goal == FIRST
+        assert "auth_permission" in tables(scratch)
         scratch.fill(one)
         before = scratch.facts(one)
         assert one.up(scratch, move).ok
-        assert one.recorded(scratch.ask) == move.goal == (*FIRST, "shop.0003_status")
+        assert at(one, scratch) == move.goal == (*FIRST, "shop.0003_status")
         up = scratch.facts(one)
         assert one.down(scratch, move).ok
         down = scratch.facts(one)
@@ -108,12 +139,11 @@ def test_rendered_sql_does_what_the_move_does(sandbox: Sandbox, tmp_path: Path) 
         rendered_at = scratch.facts(one)
         assert plain.execute(first).ok
         assert rendered_at and plain.facts(one) == rendered_at
-        assert one.recorded(plain.ask) == whole.goal
+        assert at(one, plain) == whole.goal
         back = one.render(scratch, move, "down")
         assert isinstance(back, Script)
         assert plain.execute(back).ok
-        assert one.recorded(plain.ask) == base.goal
-        one.lead(plain, Pointing())
+        assert at(one, plain) == base.goal
         up = one.render(plain, move, "up")
         assert isinstance(up, Script)
     assert [segment.transactional for segment in up.segments] == [True, False, True, True]
@@ -156,24 +186,24 @@ def test_a_squash_on_an_old_and_on_a_new_database(sandbox: Sandbox, tmp_path: Pa
     with led(sandbox, root) as (one, scratch):
         base, _ = moves(one)
         assert one.up(scratch, base).ok
-        old = (scratch.box.files / ".rehearsal/rehearsal.sqlite3").read_bytes()
+        old = (scratch.box.files / DATABASE).read_bytes()
     project(tmp_path, squashed())
     squash = "shop.0001_squashed_0002_total"
     with led(sandbox, root) as (one, scratch):
-        scratch.box.put(".rehearsal/rehearsal.sqlite3", old)
-        start = one.recorded(scratch.ask)
+        scratch.box.put(DATABASE, old)
+        start = at(one, scratch)
         assert start == ("people.0001_initial", squash)
         new = one.history().ahead_of(start)
         move = Move(start, one.history().after(start, new), new)
         assert [file.revision for file in new] == ["shop.0003_status"]
-        assert one.up(scratch, move).ok and one.recorded(scratch.ask) == move.goal
-        assert one.down(scratch, move).ok and one.recorded(scratch.ask) == start
+        assert one.up(scratch, move).ok and at(one, scratch) == move.goal
+        assert one.down(scratch, move).ok and at(one, scratch) == start
     with led(sandbox, root) as (one, scratch), led(sandbox, root) as (_, plain):
         script = one.render(scratch, Move((), move.goal, one.history().files), "up")
         assert isinstance(script, Script) and plain.execute(script).ok
-        assert one.recorded(plain.ask) == one.recorded(scratch.ask) == move.goal
-        rows = "SELECT app, name FROM django_migrations WHERE app = 'shop' ORDER BY name"
-        assert plain.ask(rows) == [("shop", name) for name in ("0001_initial", squash[5:], "0002_total", "0003_status")]
+        assert at(one, plain) == at(one, scratch) == move.goal
+        rows = asked(plain, "SELECT name FROM django_migrations WHERE app = 'shop' ORDER BY name")
+        assert rows == ["0001_initial", squash.removeprefix("shop."), "0002_total", "0003_status"]
 
 
 def test_one_of_two_joined_branches_goes_back_exactly(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -181,8 +211,8 @@ def test_one_of_two_joined_branches_goes_back_exactly(sandbox: Sandbox, tmp_path
     with led(sandbox, root) as (one, scratch):
         base, move = moves(one, "shop/migrations/0003_note.py", "shop/migrations/0004_merge.py")
         assert one.up(scratch, base).ok
-        assert one.up(scratch, move).ok and one.recorded(scratch.ask) == move.goal
-        assert one.down(scratch, move).ok and one.recorded(scratch.ask) == base.goal
+        assert one.up(scratch, move).ok and at(one, scratch) == move.goal
+        assert one.down(scratch, move).ok and at(one, scratch) == base.goal
         # `migrate shop 0003_status` would leave 0003_note in place.
         assert one.command(move, "down") == ""
         assert one.command(move, "up") == "python manage.py migrate shop 0004_merge"
@@ -192,19 +222,19 @@ def test_third_party_migrations_that_ran_on_the_way_go_back_too(sandbox: Sandbox
     root = project(tmp_path)
     with led(sandbox, root) as (one, scratch):
         assert one.up(scratch, moves(one)[0]).ok
-        old = (scratch.box.files / ".rehearsal/rehearsal.sqlite3").read_bytes()
+        old = (scratch.box.files / DATABASE).read_bytes()
     tagged = (
         'migrations.AddField("order", "kind", models.ForeignKey("contenttypes.ContentType", models.CASCADE, null=True))'
     )
     files = shop("0003_kind", tagged, after=("shop.0002_total", "contenttypes.0001_initial"))
     project(tmp_path, files, contrib=CONTRIB)
     with led(sandbox, root) as (one, scratch):
-        scratch.box.put(".rehearsal/rehearsal.sqlite3", old)
+        scratch.box.put(DATABASE, old)
         _, move = moves(one, *files)
-        assert one.up(scratch, move).ok and one.recorded(scratch.ask) == move.goal
-        assert "django_content_type" in scratch.tables() and "auth_group" not in scratch.tables()
-        assert one.down(scratch, move).ok and one.recorded(scratch.ask) == move.start
-        assert "django_content_type" not in scratch.tables()
+        assert one.up(scratch, move).ok and at(one, scratch) == move.goal
+        assert "django_content_type" in tables(scratch) and "auth_group" not in tables(scratch)
+        assert one.down(scratch, move).ok and at(one, scratch) == move.start
+        assert "django_content_type" not in tables(scratch)
 
 
 def test_every_way_of_the_settings_ends_at_the_scratch_database(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -232,9 +262,9 @@ print("settings say things", os.environ["DB_NAME"], os.environ["MY_URL"])
         base, _ = moves(one)
         done = one.up(scratch, base)
         assert done.ok, done.stderr
-        assert one.recorded(scratch.ask) == base.goal
-        place = f"{root}/.rehearsal/rehearsal.sqlite3"
-        assert f"settings say things {place} sqlite:///{place}" in done.stdout
+        assert at(one, scratch) == base.goal
+        path = f"{root}/{DATABASE}"
+        assert f"settings say things {path} sqlite:///{path}" in done.stdout
         assert "the-persons-own" not in done.stdout + done.stderr
 
 
@@ -280,18 +310,27 @@ def test_compiled_files_of_the_repository_are_not_read(sandbox: Sandbox, tmp_pat
         assert "RuntimeError: compiled" in scratch.run(argv, env={"DJANGO_SECRET_KEY": "x"}).stderr
 
 
-def test_without_django_or_a_lead_the_operator_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
-    root = project(tmp_path)
+def test_without_django_the_operator_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    root = project(tmp_path / "repo")
     one = migrator(root)
-    with sandbox.box(root, root, find_runtime(root, python=Path("/usr/bin/python3"))) as box:
-        scratch = SqliteScratch(box)
-        with pytest.raises(ToolFault, match="lead"):
-            one.up(scratch, moves(one)[0])
-        one.lead(scratch, Pointing())
+    with scratch_of(place(sandbox, root, "/usr/bin/python3"), SQLITE, tmp_path / "private") as scratch:
+        scratch.create()
         with pytest.raises(ToolFault, match="has no Django"):
             one.up(scratch, moves(one)[0])
     with pytest.raises(ToolRefused, match="not a Django project"):
         DjangoMigrator(root, MigrationTool("alembic", "a.ini", None, False, (), "a.ini:1"))
+
+
+def test_a_whole_rehearsal(sandbox: Sandbox, tmp_path: Path) -> None:
+    root = project(tmp_path, shop("0003_status", STATUS, OWNER), contrib=CONTRIB)
+    mine = live(root)
+    found = rehearse(place(sandbox, root), migrator(root))
+    assert (found.status, [step.name for step in found.steps]) == ("passed", ["up", "down", "up again"]), found
+    assert [one.text for one in found.findings if one.severity != "info"] == []
+    assert (found.from_revision, found.to_revision) == ("shop.0002_total", "shop.0003_status")
+    assert "seller_id" in (found.sql_up or "") and "DELETE FROM django_migrations" in (found.sql_down or "")
+    assert found.steps[0].tables["shop_order"].rows == 3
+    assert mine.read_bytes() == b"mine"
 
 
 def test_what_is_read_without_running(tmp_path: Path) -> None:
@@ -305,8 +344,8 @@ def test_what_is_read_without_running(tmp_path: Path) -> None:
     assert one.command(move, "down") == f"{cd} shop 0001_initial && python manage.py migrate people 0001_initial"
     whole = Move((), move.goal, history.files)
     assert "migrate shop zero && python manage.py migrate people zero" in one.command(whole, "down")
-    assert one.other_engine(Pointing()) is None
-    assert one.other_engine(Pointing(("URL",), {"URL": "postgres://db/x"})) == "PostgreSQL"
+    assert (one.engine(), one.runs_code) == (SQLITE, True)
+    assert migrator(root, Pointing(("URL",), {"URL": "postgres://db/x"})).engine() == "postgresql"
     listed = dict(one.manifest())
     assert {"back end/manage.py", "back end/project/settings.py", "back end/shop/migrations/0001_initial.py"} <= set(
         listed

@@ -15,10 +15,9 @@ _VARIABLE = r"[A-Z][A-Z0-9_]*"
 _PARTS = frozenset({"NAME", "USER", "PASSWORD", "HOST", "PORT"})
 _SETTINGS_FOLDERS = frozenset({"settings", "config", "conf"})
 # By what stands in the ENGINE or in the scheme of a URL; cockroachdb's own scheme and backends name PostgreSQL's too.
-_ENGINES = (("cockroach", "CockroachDB"), ("sqlite", None), ("spatialite", None), ("postg", "PostgreSQL"),
-            ("psql", "PostgreSQL"), ("pgsql", "PostgreSQL"), ("mysql", "MySQL"), ("mariadb", "MariaDB"),
+_ENGINES = (("cockroach", "CockroachDB"), ("sqlite", "sqlite"), ("spatialite", "sqlite"), ("postg", "postgresql"),
+            ("psql", "postgresql"), ("pgsql", "postgresql"), ("mysql", "MySQL"), ("mariadb", "MariaDB"),
             ("mssql", "SQL Server"), ("sql_server", "SQL Server"), ("oracle", "Oracle"))  # fmt: skip
-UNKNOWN_ENGINE = "an engine that is not known here"
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def read_settings(root: Path, base: str) -> DjangoSettings:
     )
 
 
-def engine_of(text: str) -> str | None:
-    """The engine that an ENGINE or a URL names, None for SQLite."""
+def engine_of(text: str) -> str:
+    """The engine that an ENGINE or a URL names: "sqlite", "postgresql" or another's name."""
     said = text.split(":", 1)[0].lower()
-    return next((name for part, name in _ENGINES if part in said), UNKNOWN_ENGINE)
+    return next((name for part, name in _ENGINES if part in said), f"an engine that is not known here ({said})")
 
 
 def parsed(path: Path) -> ast.Module | None:

@@ -8,34 +8,33 @@ without a target does; a later move runs only those that its files stand on, and
 import hashlib
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools.alembic_box import excerpt
 from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import engine_of, read_settings
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolRefused
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
-from backend_crew.tools.migrators.django_box import asked, drive, forget, led, rendered
+from backend_crew.tools.migrators.django_box import asked, check, drive, forget, rendered
 from backend_crew.tools.migrators.django_graph import DjangoGraph, key_of, read_graph
 from backend_crew.tools.migrators.history import History
-from backend_crew.tools.migrators.protocol import Ask, Move, Pointing, Scratch, Script
+from backend_crew.tools.migrators.protocol import SQLITE, Move, Pointing, Scratch, Script
 from backend_crew.tools.process import Completed
 
 _SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__"}
 _NOT_CODE = (".db", ".sqlite", ".sqlite3", ".db-wal", ".db-shm", ".log")
-_ROWS = "SELECT app, name FROM django_migrations ORDER BY id"
+_ROWS = "SELECT app, name FROM django_migrations"
 
 
 @dataclass(frozen=True)
 class DjangoMigrator:
     """One manage.py and the apps below it."""
 
-    root: Path
+    tree: Path
     tool: MigrationTool
-    # The environment that leads to the scratch database of a box, by the folder of that box.
-    _led: dict[Path, Mapping[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    pointing: Pointing = field(default_factory=Pointing, repr=False)
 
     def __post_init__(self) -> None:
         if self.tool.name != "django" or self.tool.config is None:
@@ -46,6 +45,11 @@ class DjangoMigrator:
         """Its own table, and the two that `migrate` fills by itself from the models once it is done."""
         return frozenset({"django_migrations", "django_content_type", "auth_permission"})
 
+    @property
+    def runs_code(self) -> bool:
+        """Migrations are Python."""
+        return True
+
     def history(self) -> History:
         """Every migration of the repository's own apps."""
         return self._graph().history
@@ -54,17 +58,16 @@ class DjangoMigrator:
         """What `django_migrations` says of the repository's own apps; squashed ones as `History` counts them."""
         return self._graph().had([(str(app), str(name)) for app, name in ask(_ROWS)])
 
-    def other_engine(self, pointing: Pointing) -> str | None:
+    def engine(self) -> str:
         """By the URL in a named variable, else by the first ENGINE or URL that the settings write out."""
-        for url in (pointing.env.get(name, "") for name in pointing.url_names):
-            if ":" in url:
-                return engine_of(url)
-        engines = read_settings(self.root, self._base).engines
-        return engine_of(engines[0]) if engines else None
+        urls = [url for name in self.pointing.url_names if ":" in (url := self.pointing.env.get(name, ""))]
+        engines = urls or read_settings(self.tree, self._base).engines
+        return engine_of(engines[0]) if engines else SQLITE
 
-    def lead(self, scratch: Scratch, pointing: Pointing) -> None:
-        """Settings get variables that name the scratch database; the driver replaces all of DATABASES besides."""
-        self._led[scratch.box.files] = led(read_settings(self.root, self._base), scratch, pointing)
+    def lead(self, scratch: Scratch) -> None:
+        """Only checks: each call gives the settings variables that name the scratch database, and the driver replaces
+        all of DATABASES besides, so there is nothing to prepare."""
+        check(scratch)
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
         """`manage.py migrate` with exactly the files of the move as its plan."""
@@ -88,12 +91,12 @@ class DjangoMigrator:
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """All files: settings name modules in strings and every app is imported, so which ones run cannot be read."""
         found: dict[str, str] = {}
-        for place, folders, names in os.walk(self.root):
+        for place, folders, names in os.walk(self.tree):
             start = Path(place)
             folders[:] = [name for name in folders if name not in _SKIPPED]
             links = [name for name in folders if (start / name).is_symlink()]
             for path in (start / name for name in (*names, *links) if not name.lower().endswith(_NOT_CODE)):
-                found[path.relative_to(self.root).as_posix()] = hashlib.sha256(_link_or_bytes(path)).hexdigest()
+                found[path.relative_to(self.tree).as_posix()] = hashlib.sha256(_link_or_bytes(path)).hexdigest()
         return tuple(sorted(found.items()))
 
     def command(self, move: Move, direction: str) -> str:
@@ -110,16 +113,14 @@ class DjangoMigrator:
         return os.path.dirname(self.tool.config or "")  # noqa: PTH120  # a name inside, not a path of this machine
 
     def _graph(self) -> DjangoGraph:
-        return read_graph(self.root, self._base)
+        return read_graph(self.tree, self._base)
 
     def _drive(self, scratch: Scratch, do: str, move: Move, **more: bool) -> Completed:
-        if scratch.box.files not in self._led:
-            raise ToolFault("this box was not led to its scratch database; lead() comes first")
         graph, start = self._graph(), set(move.start)
         before = [key_of(file.revision) for file in graph.history.files if file.revision in start]
         files = [key_of(file.revision) for file in move.files]
         order = asked(do, before, files, tuple(graph.labels), **more)
-        return drive(scratch, self._base, self._led[scratch.box.files], order)
+        return drive(scratch, self._base, read_settings(self.tree, self._base), self.pointing, order)
 
 
 def _last_of_each(move: Move) -> list[Key]:

@@ -16,6 +16,7 @@ from backend_crew.tools.process import Completed
 _FOLDER = ".rehearsal"  # of the box; the repository never has it
 _NOTE, _OUT = f"{_FOLDER}/django-before.json", f"{_FOLDER}/django-sql.json"
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
+_ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
 _MADE_UP = "made-up-for-a-scratch-database"
 # The last line of a traceback, by os.environ itself, django-environ, decouple and environs.
 _UNSET = re.compile(
@@ -24,32 +25,27 @@ _UNSET = re.compile(
 )
 
 
-def led(settings: DjangoSettings, scratch: Scratch, pointing: Pointing) -> Mapping[str, str]:
-    """The environment in which the settings load and name the scratch database; ToolFault where nothing could run."""
+def check(scratch: Scratch) -> None:
+    """ToolFault where nothing could run."""
     if scratch.box.runtime.python is None:
         raise ToolFault("no Python was found for this repository: create its virtual environment, or name one")
     if scratch.dialect not in (SQLITE, POSTGRESQL):
-        raise ToolFault(f"a scratch database of {scratch.dialect} is not known to Django's driver")
-    # dj-database-url and django-environ know no drivers.
-    url = re.sub(r"^(\w+)\+\w+:", r"\1:", scratch.url())
-    parts = scratch.parts()
-    values = {"URL": url, "ENGINE": _engine(scratch), "PORT": "0", **parts}
-    found = {name: values.get(part, "") for name, part in settings.variables.items()}
-    # No database depends on a secret key, and the person's never comes here.
-    secrets = dict.fromkeys(settings.secrets, _MADE_UP)
-    for path in (_NOTE, _OUT):
-        scratch.box.put(path, b"null")
-    return {**secrets, **pointing.env, **found, **dict.fromkeys(pointing.url_names, url)}
+        raise ToolFault(f"Django cannot be led to a scratch database of {scratch.dialect}")
 
 
-def drive(scratch: Scratch, base: str, env: Mapping[str, str], asked: Mapping[str, Any]) -> Completed:
+def drive(
+    scratch: Scratch, base: str, settings: DjangoSettings, pointing: Pointing, order: Mapping[str, Any]
+) -> Completed:
     """Runs manage.py with the driver in its folder; what it cannot read of the environment is said in plain words."""
-    place = scratch.box.layout.at
-    database = {"DIALECT": scratch.dialect, **scratch.parts()}
-    given = {**asked, "root": str(place), "database": database, "note": str(place / _NOTE), "out": str(place / _OUT)}
-    python = str(scratch.box.runtime.python)
+    check(scratch)
+    box, place = scratch.box, scratch.box.layout.at
+    if box.read(_NOTE) is None:
+        box.put(_NOTE, b"null")
+    files = {"root": str(place), "note": str(place / _NOTE), "out": str(place / _OUT)}
+    given = {**order, **files, "database": {"DIALECT": scratch.dialect, **scratch.parts()}}
+    python = str(box.runtime.python)
     argv = (python, "-c", _DRIVER.read_text(encoding="utf-8"), json.dumps(given))
-    done = scratch.run(argv, env=env, cwd=base or ".")
+    done = scratch.run(argv, env=_environment(settings, scratch, pointing), cwd=base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'django'"):
         raise ToolFault(f"{python} has no Django: make the repository's .venv, or name its interpreter with --python")
     # The driver's own text is no news, and it is long.
@@ -80,8 +76,15 @@ def asked(do: str, start: Sequence[Key], files: Sequence[Key], labels: Sequence[
     return {"do": do, "start": start, "files": files, "labels": sorted(labels), **more}
 
 
-def _engine(scratch: Scratch) -> str:
-    return "django.db.backends.sqlite3" if scratch.dialect == SQLITE else "django.db.backends.postgresql"
+def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing) -> Mapping[str, str]:
+    """In which the settings load and name the scratch database."""
+    # dj-database-url and django-environ know no drivers.
+    url = re.sub(r"^(\w+)\+\w+:", r"\1:", scratch.url())
+    values = {"URL": url, "ENGINE": _ENGINE[scratch.dialect], "PORT": "0", **scratch.parts()}
+    found = {name: values.get(part, "") for name, part in settings.variables.items()}
+    # No database depends on a secret key, and the person's never comes here.
+    secrets = dict.fromkeys(settings.secrets, _MADE_UP)
+    return {**secrets, **pointing.env, **found, **dict.fromkeys(pointing.url_names, url)}
 
 
 def _in_words(done: Completed) -> Completed:

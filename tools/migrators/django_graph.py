@@ -30,17 +30,16 @@ class DjangoGraph:
     history: History
     labels: frozenset[str]
     replaces: Mapping[str, tuple[Key, ...]]  # by revision, of those in the history
-    names: frozenset[Key]  # every migration that has a file or is replaced by one
+    replaced: frozenset[Key]
 
     def had(self, rows: Sequence[Key]) -> tuple[str, ...]:
-        """What `django_migrations`, in the order of its ids, says of the repository's apps, as `History` counts.
+        """What `django_migrations` says of the repository's apps, as `History` counts.
 
         A squashed migration was applied when all that it replaces were; ToolRetry where only some were, as Django then
-        takes another way. A name without a file is kept only where nothing known came after it in its app: a younger
-        one tells that the database is ahead of the repository, an older one that a squash was completed.
+        takes another way. Names without a file are kept: a completed squash leaves some, and so does another branch.
         """
         ran = set(rows)
-        found = {name for name in map(text_of, ran & self.names) if self.history.knows(name)}
+        found = {text_of(key) for key in ran if key[0] in self.labels and key not in self.replaced}
         for name, replaced in self.replaces.items():
             missing = [key for key in replaced if not self._ran(key, ran)]
             found.discard(name)
@@ -51,10 +50,6 @@ class DjangoGraph:
                     f"the database had {len(replaced) - len(missing)} of the {len(replaced)} migrations that {name} "
                     f"replaces ({', '.join(map(text_of, missing))} missing): bring it past all of them first"
                 )
-        for app in self.labels:
-            own = [key for key in rows if key[0] == app]
-            last = max((place for place, key in enumerate(own) if key in self.names), default=-1)
-            found.update(map(text_of, own[last + 1 :]))
         return tuple(sorted(found))
 
     def _ran(self, key: Key, ran: set[Key]) -> bool:
@@ -94,7 +89,7 @@ def read_graph(root: Path, base: str) -> DjangoGraph:
         history=standing.history(),
         labels=labels,
         replaces={text_of(key): sources[key].replaces for key in standing.alive if sources[key].replaces},
-        names=frozenset({*sources, *standing.replaced}),
+        replaced=frozenset(standing.replaced),
     )
 
 

@@ -53,6 +53,11 @@ class History:
         """Whether `earlier` is `later` itself or one of its ancestors."""
         return earlier in self._with_ancestors((later,))
 
+    def label(self, recorded: Sequence[str]) -> str:
+        """A place in words for a person: the newest of what was recorded, those that nothing recorded stands on."""
+        behind = {parent for file in self.files if file.revision in recorded for parent in file.parents}
+        return ", ".join(name for name in recorded if name not in behind) or "no revision"
+
     def before(self, paths: Sequence[str]) -> tuple[str, ...]:
         """What the table of a database says that lacks exactly these files; ToolRetry if there can be none."""
         lacking = {file.revision for file in self.files if file.path in set(paths)}
