@@ -322,7 +322,7 @@ def test_without_django_the_operator_is_told(sandbox: Sandbox, tmp_path: Path) -
 
 
 def test_a_whole_rehearsal(sandbox: Sandbox, tmp_path: Path) -> None:
-    root = project(tmp_path, shop("0003_status", STATUS, OWNER), contrib=CONTRIB)
+    root = project(tmp_path, shop("0003_status", STATUS, OWNER))
     mine = live(root)
     found = rehearse(place(sandbox, root), migrator(root))
     assert (found.status, [step.name for step in found.steps]) == ("passed", ["up", "down", "up again"]), found
