@@ -18,10 +18,10 @@ _NOTE, _OUT, _ORDER = (f"{_FOLDER}/django-{name}.json" for name in ("before", "s
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
 _ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
 _MADE_UP = "made-up-for-a-scratch-database"
-# The last line of a traceback, by os.environ itself, django-environ, decouple and environs.
+# The last line of a traceback, by os.environ itself, django-environ, decouple, environs and django-configurations.
 _UNSET = re.compile(
     r"KeyError: '(?P<a>\w+)'|.*Set the (?P<b>\w+) environment variable|.*UndefinedValueError: (?P<c>\w+) not found"
-    r"|.*Environment variable \"(?P<d>\w+)\" not set"
+    r"|.*Environment variable \"(?P<d>\w+)\" not set|.*to be set as the environment variable '(?P<e>\w+)'"
 )
 
 
