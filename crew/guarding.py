@@ -13,7 +13,9 @@ from backend_crew.crew.errors import UsageError
 from backend_crew.crew.markdown import visible
 from backend_crew.tools import apply, deny, git, guard, migrations, sarif
 from backend_crew.tools.guard import Asked, Guarded
-from backend_crew.tools.sandbox import find_sandbox
+from backend_crew.tools.sandbox import NoSandbox, find_sandbox
+from backend_crew.tools.scratches import Place
+from backend_crew.tools.sources import SqliteSource
 
 _LISTED = 20
 
@@ -31,7 +33,8 @@ def examine(
     if url and "://" not in url:
         raise UsageError(f"{env_name} is set, but holds no database URL; unset it to rehearse on generated rows")
     env = {env_name: url} if env_name and url else {}
-    asked = Asked(start, target, env_name, env, database, tuple(repository.dirty))
+    source = SqliteSource(database) if database else None
+    asked = Asked(start, target, env_name, env, source, tuple(repository.dirty))
     runs = choosing.runtime_of(repository.root, python)
     with tempfile.TemporaryDirectory(prefix="backend-crew-") as private:
         clone = git.clone(repository, Path(private) / "clone", include_dirty=True, denied=_denied)
@@ -41,7 +44,8 @@ def examine(
                 "several Alembic projects are here: name the folder of one, as revisions and databases differ"
             )
         sandbox = find_sandbox()
-        return tuple(guard.guard(sandbox, clone.tree, repository.root, runs, tool, asked) for tool in tools)
+        place = sandbox if isinstance(sandbox, NoSandbox) else Place(sandbox, clone.tree, repository.root, runs)
+        return tuple(guard.guard(place, clone.tree, tool, asked) for tool in tools)
 
 
 def _below(tool: migrations.MigrationTool, root: Path, folder: Path) -> bool:

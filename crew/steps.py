@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend_crew.crew import gates, render, settings, verdict
+from backend_crew.crew import databases, gates, render, settings, verdict
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.errors import DecisionRefused
 from backend_crew.crew.journal import canonical, sha256
 from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
-from backend_crew.tools import alembic, apply, environment, git, migrations, rehearsal, sqlite
+from backend_crew.tools import apply, environment, git, migrations, rehearsal, sqlite
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.migrators.protocol import Migrator, Move
 from backend_crew.tools.rehearsal_findings import kind_of
 from backend_crew.tools.sandbox import NoSandbox
 
@@ -71,44 +72,36 @@ def rehearse(session: Session) -> tuple[str, Payload]:
 
 
 def _pending(session: Session, tool: migrations.MigrationTool, files: list[str]) -> list[str]:
-    """Revisions that were in the repository before, and that applying would run too: the database has not had them."""
-    database = _existing(session.database())
-    if not tool.can_rehearse or database is None:
+    """Migrations that were in the repository before, and that applying would run too: the database has not had them."""
+    migrator, source = databases.migrator(session, tool), databases.source(session)
+    if migrator is None or source is None:
         return []
     try:
-        ahead = alembic.graph(session.clone.tree, tool).ahead_of(apply.sqlite_revision(database))
+        ahead = migrator.history().ahead_of(source.recorded(migrator))
     except ToolError:
-        return []  # the rehearsal names what is wrong with the revisions
+        return []  # the rehearsal names what is wrong with them
     return [file.path for file in ahead if file.path not in files]
 
 
 def _executed(session: Session, changes: Sequence[git.Change], files: list[str]) -> list[str]:
     """Other files that this run changed and that applying would execute: what migrations and env.py import."""
-    tool = session.migrations
-    if tool is None or not tool.can_rehearse:
+    migrator = databases.migrator(session)
+    if migrator is None:
         return []
-    runs = {path for path, _ in alembic.manifest(session.clone.tree, tool)}
+    runs = {path for path, _ in migrator.manifest()}
     return [one.path for one in changes if one.path in runs and one.path not in files]
 
 
 def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str]) -> Payload:
-    if not tool.can_rehearse:
+    migrator, place = databases.migrator(session, tool), databases.place(session)
+    if migrator is None:
         return _not_rehearsed(migrations.why_not_rehearsed(tool))
-    if isinstance(session.sandbox, NoSandbox):
-        return _not_rehearsed(f"no sandbox: {session.sandbox.reason}")
+    if isinstance(place, NoSandbox):
+        return _not_rehearsed(f"no sandbox: {place.reason}")
     try:
-        result = rehearsal.rehearse(
-            session.sandbox,
-            session.clone.tree,
-            session.root,
-            session.runtime,
-            tool,
-            before=_before(session, tool, files),
-            database=_existing(session.database()),
-            env_name=session.database_env,
-            env={},
-            stop=lambda: bool(session.stop),
-        )
+        source = databases.source(session)
+        before = None if source else migrator.history().before(files)
+        result = rehearsal.rehearse(place, migrator, source=source, before=before)
     except ToolError as error:
         return {**_not_rehearsed(str(error)), "status": "failed"}
     plain = _plain(result)
@@ -125,7 +118,7 @@ def _rows(step: Mapping[str, Any]) -> int:
 def _plain(result: rehearsal.Rehearsal) -> Payload:
     """The rehearsal as JSON values, the schema digests included, the data never."""
     plain = dataclasses.asdict(result)
-    return {**plain, "steps": list(plain["steps"]), "findings": list(plain["findings"])}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def _not_rehearsed(reason: str) -> Payload:
@@ -134,8 +127,11 @@ def _not_rehearsed(reason: str) -> Payload:
         "findings": [],
         "sql_up": None,
         "sql_down": None,
+        "segments": [],
         "from_revision": None,
         "to_revision": None,
+        "start": [],
+        "goal": [],
     }
     return {"status": "not rehearsed", "reason": reason, "data": "none", **blank}
 
@@ -146,17 +142,6 @@ def _by_hand(tool: migrations.MigrationTool) -> str:
     folder = (tool.config or "").rpartition("/")[0] if at_config else ""
     command = " ".join(tool.apply_command)
     return f"cd {folder} && {command}" if folder and command else command
-
-
-def _existing(path: Path | None) -> Path | None:
-    return path if path and path.is_file() else None
-
-
-def _before(session: Session, tool: migrations.MigrationTool, files: list[str]) -> str | None:
-    """Where the rehearsal starts: None for where the person's database is, else just before the new files."""
-    if _existing(session.database()):
-        return None
-    return alembic.graph(session.clone.tree, tool).before(files) or "base"
 
 
 def _file(session: Session, path: str) -> Payload:
@@ -170,25 +155,31 @@ def _target(session: Session) -> Payload:
     """Which database would be changed; never its password."""
     name, database, tool = session.database_env, session.database(), session.migrations
     if tool is not None and not tool.can_rehearse:
-        return {"kind": "none", "reason": "only Alembic's migrations are applied by this crew; these are yours to run"}
+        return {
+            "kind": "none",
+            "reason": f"migrations of {tool.name} are not applied by this crew; they are yours to run",
+        }
     if name is None:
         return {"kind": "none", "reason": "no database was named (--database-url-env)"}
     if settings.get(name) is None:
         return {"kind": "none", "reason": f"the environment variable {name} is not set"}
     if database is None:
         return {"kind": "other", "reason": f"{name} does not name a SQLite file; apply by hand"}
-    if not database.is_file():
+    source, migrator = databases.source(session), databases.migrator(session)
+    if source is None or migrator is None:
         return {"kind": "none", "reason": f"{database} does not exist"}
     status = database.stat()
     identity = {"path": str(database), "device": status.st_dev, "inode": status.st_ino}
-    return {"kind": "sqlite", **identity, "revision": apply.sqlite_revision(database), "variable": name}
+    found = source.recorded(migrator)
+    words = migrator.history().label(found) if found else None
+    return {"kind": "sqlite", **identity, "recorded": list(found), "revision": words, "variable": name}
 
 
 def manifest(session: Session, files: list[str]) -> str:
     """SHA-256 over every repository file that applying would execute."""
     entries: list[tuple[str, str]] = [(one["path"], one["sha256"]) for one in (_file(session, path) for path in files)]
-    if session.migrations and session.migrations.can_rehearse:
-        entries += alembic.manifest(session.clone.tree, session.migrations)
+    if (migrator := databases.migrator(session)) is not None:
+        entries += migrator.manifest()
     return sha256(canonical(sorted(set(entries))))
 
 
@@ -226,15 +217,16 @@ def _already_applied(session: Session, facts: Mapping[str, Any], grant: str) -> 
         return False
     status = path.stat()
     same_file = (status.st_dev, status.st_ino) == (target["device"], target["inode"])
-    return same_file and _migrated(path, facts)
+    return same_file and _migrated(session, path, facts)
 
 
-def _migrated(database: Path, facts: Mapping[str, Any]) -> bool:
+def _migrated(session: Session, database: Path, facts: Mapping[str, Any]) -> bool:
     """Whether a database is what the approved upgrade makes: the revision alone can be written by hand."""
-    if apply.sqlite_revision(database) != facts["to_revision"]:
+    migrator = databases.migrator(session)
+    if migrator is None or sqlite.recorded_in(database, migrator) != tuple(facts["goal"]):
         return False
     with sqlite.reading(database) as connection:
-        return sqlite.facts(connection).digest == str(facts["steps"][0]["schema"])
+        return sqlite.facts(connection, migrator).digest == str(facts["steps"][0]["schema"])
 
 
 def _shown(facts: Mapping[str, Any]) -> apply.Shown:
@@ -246,10 +238,9 @@ def _shown(facts: Mapping[str, Any]) -> apply.Shown:
 
 def _apply_once(session: Session, facts: Mapping[str, Any], decision: Decision, commit: str) -> Payload:
     """The approval's one use is recorded first; after a crash the database itself says whether it happened."""
-    assert session.migrations is not None and not isinstance(session.sandbox, NoSandbox)
-    target, variable, grant = facts["target"], str(facts["target"]["variable"]), decision.hash
+    target, grant = facts["target"], decision.hash
     database = Path(target["path"])
-    if session.journal.intent(session.id, "apply", grant) is not None and _migrated(database, facts):
+    if session.journal.intent(session.id, "apply", grant) is not None and _migrated(session, database, facts):
         now = facts["to_revision"]
         session.journal.settle(session.id, "apply", grant, "done", {"found": now})
         return {
@@ -268,26 +259,28 @@ def _apply_once(session: Session, facts: Mapping[str, Any], decision: Decision, 
         with tempfile.TemporaryDirectory(prefix="approved-") as private:
             tree = Path(private) / "tree"
             git.export(session.clone, commit, tree)
+            migrator = databases.migrator(session, tree=tree)
+            assert migrator is not None  # what was rehearsed has one
             done = apply.apply_sqlite(
-                session.sandbox,
-                tree,
-                session.root,
-                session.runtime,
-                session.migrations,
+                databases.place(session, tree),
+                migrator,
+                _move(migrator, facts),
                 database=database,
-                env_name=variable,
-                target=str(facts["to_revision"]),
-                expected_revision=target["revision"],
                 shown=_shown(facts),
                 backup_dir=session.folder / "backups",
-                stop=lambda: bool(session.stop),
             )
     except ToolError as error:
         session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
         return {"status": "failed", "reason": str(error), "command": facts["apply_command"]}
-    session.journal.settle(session.id, "apply", grant, "done", {"to": done.to_revision, "backup": str(done.backup)})
-    words = {"from": done.from_revision, "to": done.to_revision, "backup": str(done.backup)}
+    session.journal.settle(session.id, "apply", grant, "done", {"to": facts["to_revision"], "backup": str(done.backup)})
+    words = {"from": target["revision"], "to": facts["to_revision"], "backup": str(done.backup)}
     return {"status": "applied", **words, "seconds": round(done.seconds, 2)}
+
+
+def _move(migrator: Migrator, facts: Mapping[str, Any]) -> Move:
+    """The move that was rehearsed, with the files as they are in the approved commit."""
+    start, goal = tuple(facts["start"]), tuple(facts["goal"])
+    return Move(start, goal, migrator.history().between(start, goal))
 
 
 def verify(session: Session) -> tuple[str, Payload]:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
-from backend_crew.tools.migrators.protocol import Ask
+from backend_crew.tools.facts import Ask
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]

@@ -43,13 +43,20 @@ class History:
         """What the tool's table says once `files` ran on top of `recorded`, sorted."""
         names = {*recorded, *(file.revision for file in files)}
         if self.cumulative:
-            behind = {parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents}
+            behind = {
+                parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents
+            }
             names -= behind
         return tuple(sorted(names))
 
     def follows(self, later: str, earlier: str) -> bool:
         """Whether `earlier` is `later` itself or one of its ancestors."""
         return earlier in self._with_ancestors((later,))
+
+    def label(self, recorded: Sequence[str]) -> str:
+        """A place in words for a person: the newest of what was recorded, those that nothing recorded stands on."""
+        behind = {parent for file in self.files if file.revision in recorded for parent in file.parents}
+        return ", ".join(name for name in recorded if name not in behind) or "no revision"
 
     def before(self, paths: Sequence[str]) -> tuple[str, ...]:
         """What the table of a database says that lacks exactly these files; ToolRetry if there can be none."""
