@@ -1,6 +1,7 @@
 """What a PostgreSQL database holds, asked of its catalogs in one session and told in the lines that every engine shares."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ Row = Sequence[Any]
 OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _KINDS = {"r": "table", "p": "table", "f": "foreign table", "v": "view", "m": "materialized view"}
+_STRING = re.compile(r"'(?:[^']|'')*'")
+_TEXT_CAST = re.compile(r"::(?:text|bpchar|character varying(?:\(\d+\))?)(?:\[\])?(?!\w)")
+_WRAPPED = re.compile(r"(?<![\w\"])\((\0\d+\0|ARRAY\[[^\[\]]*\])\)")
 _STATES = {"O": "enabled", "D": "disabled", "R": "on replicas", "A": "always"}
 
 
@@ -244,8 +248,22 @@ def _counts(row: Row) -> TableFacts:
 
 
 def _normal(text: str) -> str:
-    """One spelling for spaces; PostgreSQL has already made the rest of it."""
-    return " ".join(text.split()).removesuffix(";")
+    """One spelling for what PostgreSQL writes in two ways, one after the other when its own words are read back.
+
+    `x IN ('a')` on a varchar is `ANY ((ARRAY['a'::character varying])::text[])` at first and
+    `ANY (ARRAY[('a'::character varying)::text])` in a restored copy.
+    """
+    strings: list[str] = []
+
+    def kept(match: re.Match[str]) -> str:
+        strings.append(match[0])
+        return f"\0{len(strings) - 1}\0"
+
+    text = " ".join(_STRING.sub(kept, text).split()).removesuffix(";")
+    text, before = _TEXT_CAST.sub("", text), ""
+    while text != before:
+        before, text = text, _WRAPPED.sub(r"\1", text)
+    return re.sub(r"\0(\d+)\0", lambda match: strings[int(match[1])], text)
 
 
 def _relation(row: Row) -> Iterator[str]:
@@ -268,10 +286,10 @@ def _column(row: Row) -> Iterator[str]:
     words = [f"column {_name(row)}.{column} {_type(kind)}"]
     words += [f"COLLATE {collation}"] if collation else []
     words += ["NOT NULL"] if required else []
-    words += [f"DEFAULT {default}"] if default is not None and not generated else []
+    words += [f"DEFAULT {_normal(default)}"] if default is not None and not generated else []
     words += [f"KEY {key}"] if key else []
     words += [f"IDENTITY {'ALWAYS' if identity == 'a' else 'BY DEFAULT'}"] if identity else []
-    words += [f"GENERATED {'STORED' if generated == 's' else 'VIRTUAL'} {default}"] if generated else []
+    words += [f"GENERATED {'STORED' if generated == 's' else 'VIRTUAL'} {_normal(default)}"] if generated else []
     yield " ".join(words)
 
 
@@ -314,7 +332,7 @@ def _trigger(row: Row) -> Iterator[str]:
 def _policy(row: Row) -> Iterator[str]:
     name, command, permissive, using, checked, roles = row[2:]
     kind = "permissive" if permissive else "restrictive"
-    yield f"policy {name} on {_name(row)}: {kind} {command} to {', '.join(roles)} using {using} with check {checked}"
+    yield f"policy {name} on {_name(row)}: {kind} {command} to {', '.join(roles)} using {_normal(str(using))} with check {_normal(str(checked))}"
 
 
 def _domain(row: Row) -> Iterator[str]:

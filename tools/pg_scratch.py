@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from backend_crew.tools import pg_facts, pg_rows
 from backend_crew.tools.errors import ToolFault, ToolRefused
-from backend_crew.tools.facts import DatabaseFacts
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Migrator, Script, Segment
+from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Script, Segment
+from backend_crew.tools.pg_dumps import restore, save
 from backend_crew.tools.pg_server import DATABASE, HOST, OWNER, PORT, READER, Server
 from backend_crew.tools.postgres import Installation
 from backend_crew.tools.process import Completed
@@ -26,11 +28,11 @@ class PostgresScratch:
     server: Server
     #: Where names without a schema are looked for, as SQL; a restored database brings its own.
     search_path: str = "public"
-    # What migrators asked so far: it comes along with the facts, because every session costs a start of the server.
+    # What migration tools asked so far: it comes along with the facts, because every session costs a start of the server.
     _asked: list[str] = field(default_factory=list, repr=False)
 
     @classmethod
-    def create(
+    def of(
         cls,
         box: Box,
         installation: Installation,
@@ -38,13 +40,22 @@ class PostgresScratch:
         limits: Limits | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> "PostgresScratch":
-        """A new cluster with an empty database. Raises ToolFault where none can be run.
+        """The scratch of a box that has the programs in it: its runtime is what `Installation.mounted` gives."""
+        return cls(Server(box, installation, limits or Limits(), stop))
 
-        The box needs the programs: its runtime is what `Installation.mounted` gives.
-        """
-        server = Server(box, installation, limits or Limits(), stop)
-        server.make()
-        return cls(server)
+    def create(self) -> None:
+        """Makes it anew and empty. Raises ToolFault where no server can be run."""
+        self.server.make()
+        self.search_path = "public"
+
+    def load(self, source: Path) -> None:
+        """Makes it anew with what `save`, or a copy of the person's database, wrote. Raises ToolFault with the reason."""
+        self.create()
+        self.search_path = restore(self.server, source)
+
+    def save(self, target: Path) -> None:
+        """Writes what it holds to a file outside the box; ToolFault when it is gone."""
+        save(self.server, target, self.search_path)
 
     @property
     def box(self) -> Box:
@@ -85,9 +96,9 @@ class PostgresScratch:
         argv = ("/bin/sh", "-c", run, "sh", self.server.installation.program("psql"), *steps)
         return self.server.run(argv, env=self.server.login(OWNER))
 
-    def facts(self, migrator: Migrator) -> DatabaseFacts | None:
+    def facts(self, book: Bookkeeping) -> DatabaseFacts | None:
         """What it holds now; None when it is gone. Raises ToolFault when it cannot be read."""
-        answers = self._tell(migrator)
+        answers = self._tell(book)
         if answers is None:
             return None
         known = dict(zip(self._asked, (answers.asked.get(n, []) for n in range(len(self._asked))), strict=True))
@@ -95,31 +106,31 @@ class PostgresScratch:
         def ask(sql: str) -> list[tuple[Any, ...]]:
             if sql not in known:
                 self._asked.append(sql)
-                told = self._tell(migrator)
+                told = self._tell(book)
                 known[sql] = told.asked.get(len(self._asked) - 1, []) if told else []
             return known[sql]
 
-        return DatabaseFacts(migrator.recorded(ask), answers.schema, answers.tables, answers.broken)
+        return DatabaseFacts(book.recorded(ask), answers.schema, answers.tables, answers.broken)
 
-    def fill(self, migrator: Migrator) -> Mapping[str, str]:
+    def fill(self, book: Bookkeeping) -> Mapping[str, str]:
         """Puts made-up rows into empty tables; returns the tables left empty and why."""
         server = self.server
         questions = server.psql(server.put("tables.sql", pg_rows.QUESTIONS), role=READER)
         _check(questions, "read the tables")
-        tables = pg_rows.tables_of(questions.stdout, migrator.tables)
+        tables = pg_rows.tables_of(questions.stdout, book.tables)
         done = server.psql(server.put("rows.sql", pg_rows.script(tables)), role=OWNER)
         if done.exit_code is None or done.exit_code == 2:
             raise ToolFault(f"could not generate rows for the rehearsal: {done.stderr.strip()[-500:] or 'stopped'}")
         return pg_rows.left_empty(done.stdout, tables)
 
-    def _tell(self, migrator: Migrator) -> pg_facts.Told | None:
+    def _tell(self, book: Bookkeeping) -> pg_facts.Told | None:
         server = self.server
         script = pg_facts.script(self._asked, self.search_path)
         done = server.psql(server.put("facts.sql", script), role=READER)
         if _GONE in done.stderr:
             return None
         _check(done, "read the migrated database")
-        return pg_facts.read(done.stdout, migrator.tables)
+        return pg_facts.read(done.stdout, book.tables)
 
 
 def check_sql(segment: Segment) -> None:

@@ -4,22 +4,30 @@ Every command of a box has a loopback of its own and dies whole, so no server ca
 in the cluster's settings counts for nothing: they are given anew at each start, and so is who may log in.
 """
 
+import functools
 import secrets
 import shlex
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.postgres import Installation
 from backend_crew.tools.process import Completed
-from backend_crew.tools.sandbox import Box, Limits
+from backend_crew.tools.runtime import Runtime
+from backend_crew.tools.sandbox import Box, Limits, Sandbox
 
 HOST, PORT = "127.0.0.1", 54_329
 #: The role that the repository's code logs in as, and the database that it owns.
 OWNER = DATABASE = "scratch"
-#: Ours alone: one makes the database, the other reads all of it without being able to change a thing.
-ADMIN, READER = "postgres", "scratch_reader"
+#: Ours alone: one makes the database, one reads all of it and can change nothing, one is there while a copy is restored.
+ADMIN, READER, LOADER = "postgres", "scratch_reader", "scratch_loader"
 FOLDER = ".rehearsal/postgres"  # in the box; the repository never has it
+_SEED = f"{FOLDER}/seed.tar.gz"
+_SEED_LIMIT = 64 * 1024**2
+# Nothing of a repository's environment, which comes first on the path of its own commands.
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OWN_OUTPUT = 64 * 1024**2
 _NOT_STARTED = "the scratch PostgreSQL did not start"
 _SETTINGS = {
@@ -86,18 +94,25 @@ printf %s "$PGPASSWORD" >"$secret"
 for locale in C.UTF-8 C.utf8 C; do
   rm -rf "$data"
   mkdir -p "$data" && said=$("$bin/initdb" -D "$data" -U ADMIN --pwfile="$secret" --auth=scram-sha-256 --encoding=UTF8 \
-    --locale="$locale" --no-sync --no-instructions 2>&1) && made=yes && break
+    --locale="$locale" --wal-segsize=1 --no-sync --no-instructions 2>&1) && made=yes && break
 done
 if [ -z "$made" ]; then echo "initdb failed: $said" >&2; exit 125; fi
-exec /bin/sh -c "$start" sh "$bin" "$data" "$hba" "$bin/psql" -X -q -d postgres -v ON_ERROR_STOP=1 -f "$sql"
+/bin/sh -c "$start" sh "$bin" "$data" "$hba" "$bin/psql" -X -q -d postgres -v ON_ERROR_STOP=1 -f "$sql" || exit
+cd "${data%/*}" && tar -czf seed.tar.gz data
 """
+_UNPACK = 'umask 077 && cd "$1" && rm -rf data && tar -xpzf seed.tar.gz && rm seed.tar.gz'
+# The other databases would be three quarters of the files, and nobody may make a database from them.
 _ROLES = """
-CREATE ROLE {owner} LOGIN PASSWORD '{owner_password}';
-CREATE ROLE {reader} LOGIN BYPASSRLS PASSWORD '{reader_password}' IN ROLE pg_read_all_data;
+CREATE ROLE {owner} LOGIN PASSWORD '{scratch_password}';
+CREATE ROLE {reader} LOGIN BYPASSRLS PASSWORD '{scratch_reader_password}' IN ROLE pg_read_all_data;
 ALTER ROLE {reader} SET default_transaction_read_only = on;
 CREATE DATABASE {database} OWNER {owner};
 \\connect {database}
-ALTER SCHEMA public OWNER TO {owner};
+SELECT 'ALTER SCHEMA public OWNER TO {owner}' WHERE current_setting('server_version_num')::int < 150000 \\gexec
+UPDATE pg_database SET datistemplate = false;
+DROP DATABASE template0;
+DROP DATABASE template1;
+DROP DATABASE postgres;
 """
 
 
@@ -109,32 +124,23 @@ class Server:
     installation: Installation
     limits: Limits = field(default_factory=Limits)
     stop: Callable[[], bool] | None = None
-    passwords: Mapping[str, str] = field(
-        default_factory=lambda: {role: secrets.token_hex(16) for role in (OWNER, ADMIN, READER)}, repr=False
-    )
+
+    @property
+    def passwords(self) -> Mapping[str, str]:
+        """By role; the same for every cluster of this process."""
+        return _passwords()
 
     def make(self) -> None:
-        """Makes the cluster, its roles and its empty database. Raises ToolFault when it cannot."""
-        if not self.box.sandbox.loopback:
+        """Makes the cluster anew, with its roles and an empty database. Raises ToolFault when it cannot."""
+        sandbox = self.box.sandbox
+        if not sandbox.loopback:
             raise ToolFault(
-                f"a scratch PostgreSQL needs a sandbox with a network of its own, and {self.box.sandbox.title} has none. "
+                f"a scratch PostgreSQL needs a sandbox with a network of its own, and {sandbox.title} has none. "
                 "Install bubblewrap where user namespaces are allowed."
             )
-        text = _ROLES.format(
-            owner=OWNER,
-            reader=READER,
-            database=DATABASE,
-            owner_password=self.passwords[OWNER],
-            reader_password=self.passwords[READER],
-        )
-        sql, data, programs = self.put("roles.sql", text), self.place("data"), str(self.installation.bin)
-        script = _MAKE.replace("ADMIN", ADMIN)
-        argv = ("/bin/sh", "-c", script, "sh", data, self._start(), programs, _hba("all"), sql)
-        done = self.box.run(argv, env=self.login(ADMIN), limits=self.limits, stop=self.stop)
-        self.put("roles.sql", "")
-        if not done.ok:
-            said = "it took too long" if done.timed_out else done.stderr.strip()[-500:]
-            raise ToolFault(f"PostgreSQL {self.installation.version} could not be set up in the sandbox: {said}")
+        self.box.put(_SEED, _seed(sandbox, self.installation))
+        argv = ("/bin/sh", "-c", _UNPACK, "sh", str(self.box.layout.at / FOLDER))
+        _check(self.box.run(argv, env={"PATH": _PATH}, limits=self.limits, stop=self.stop), self.installation)
 
     def place(self, name: str) -> str:
         """Where commands see a file of ours."""
@@ -151,7 +157,7 @@ class Server:
         """Runs a command with the server up; only `role` can log in. Raises ToolFault when the server does not start."""
         limits = self.limits if role == OWNER else replace(self.limits, output_bytes=_OWN_OUTPUT)
         words = ("sh", str(self.installation.bin), self.place("data"), _hba(role), *argv)
-        done = self.box.run(("/bin/sh", "-c", self._start(), *words), env=env, limits=limits, stop=self.stop, cwd=cwd)
+        done = self.box.run(("/bin/sh", "-c", self.start, *words), env=env, limits=limits, stop=self.stop, cwd=cwd)
         if done.exit_code == 125 and done.stderr.startswith(_NOT_STARTED):
             raise ToolFault(f"{done.stderr.strip()[:600]}. The rehearsal's database may be damaged: try again.")
         return replace(done, argv=tuple(argv))
@@ -186,14 +192,46 @@ class Server:
             "PGPASSWORD": self.passwords[role],
             "PGCLIENTENCODING": "UTF8",
             "LC_ALL": "C",
+            "PATH": _PATH,
             **({} if role == OWNER else {"PGOPTIONS": options}),
         }
 
-    def _start(self) -> str:
+    @property
+    def start(self) -> str:
+        """The script that starts the server, runs a command and stops the server again."""
         # Helper processes that only version 18 has cost a third of its start.
         settings = _SETTINGS | ({"io_method": "sync"} if self.installation.major >= 18 else {})
         words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         return _START.replace("SETTINGS", words).replace("NOT_STARTED", _NOT_STARTED)
+
+
+@functools.cache
+def _passwords() -> Mapping[str, str]:
+    return {role: secrets.token_hex(16) for role in (OWNER, ADMIN, READER)}
+
+
+@functools.lru_cache(maxsize=4)
+def _seed(sandbox: Sandbox, installation: Installation) -> bytes:
+    """A new cluster, packed: made once, in a box that holds nothing of any repository, as initdb takes a second."""
+    with tempfile.TemporaryDirectory(prefix="seed-") as name:
+        tree = Path(name)
+        with sandbox.box(tree, tree, installation.mounted(Runtime(kind="other"), tree)) as box:
+            server = Server(box, installation)
+            passwords = {f"{role}_password": password for role, password in _passwords().items()}
+            sql = server.put("roles.sql", _ROLES.format(owner=OWNER, reader=READER, database=DATABASE, **passwords))
+            script = _MAKE.replace("ADMIN", ADMIN)
+            words = (server.place("data"), server.start, str(installation.bin), _hba("all"), sql)
+            _check(box.run(("/bin/sh", "-c", script, "sh", *words), env=server.login(ADMIN)), installation)
+            packed = box.read(_SEED, _SEED_LIMIT)
+    if packed is None:
+        raise ToolFault(f"PostgreSQL {installation.version} was set up in the sandbox, but tar or gzip did not pack it")
+    return packed
+
+
+def _check(done: Completed, installation: Installation) -> None:
+    if not done.ok:
+        said = "it took too long" if done.timed_out else done.stderr.strip()[-500:] or "it was stopped"
+        raise ToolFault(f"PostgreSQL {installation.version} could not be set up in the sandbox: {said}")
 
 
 def _hba(role: str) -> str:
