@@ -28,6 +28,7 @@ sql "$before" && "$@" && sql "$after"
 """
 _ARCHIVE = "dump"
 _LIMIT = 1024**3
+_LISTED = 64 * 1024**2  # of the list of an archive's entries
 # What stands for itself: made before, by the superuser, or of no meaning without the outside world.
 _SKIPPED = ("EXTENSION", "EVENT TRIGGER", "PUBLICATION", "SUBSCRIPTION", "USER MAPPING", "COMMENT")
 _OURS = frozenset((ADMIN, OWNER, READER, LOADER))
@@ -112,7 +113,7 @@ def _entries(server: Server, needs: Needs) -> list[str]:
     run = '"$1" -X -q -A -t -v ON_ERROR_STOP=1 -f "$2" && echo && exec "$3" --list "$4"'
     programs = server.installation
     words = ("sh", programs.program("psql"), asked, programs.program("pg_restore"), server.place(_ARCHIVE))
-    done = server.run(("/bin/sh", "-c", run, *words), env=server.login(ADMIN), role=ADMIN)
+    done = server.run(("/bin/sh", "-c", run, *words), env=server.login(ADMIN), role=ADMIN, output_bytes=_LISTED)
     _check(done, "the copy of the database cannot be read")
     available, _, listed = done.stdout.partition("\n\n")
     if missing := [name for name, _ in needs.extensions if name not in available.split("\n")]:

@@ -152,17 +152,23 @@ class Server:
         return self.place(name)
 
     def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = ".", role: str = OWNER
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = ".",
+        role: str = OWNER,
+        output_bytes: int | None = None,
     ) -> Completed:
         """Runs a command with the server up; only `role` can log in. Raises ToolFault when the server does not start."""
-        limits = self.limits if role == OWNER else replace(self.limits, output_bytes=_OWN_OUTPUT)
+        limits = replace(self.limits, output_bytes=output_bytes or self.limits.output_bytes)
         words = ("sh", str(self.installation.bin), self.place("data"), _hba(role), *argv)
         done = self.box.run(("/bin/sh", "-c", self.start, *words), env=env, limits=limits, stop=self.stop, cwd=cwd)
         if done.exit_code == 125 and done.stderr.startswith(_NOT_STARTED):
             raise ToolFault(f"{done.stderr.strip()[:600]}. The rehearsal's database may be damaged: try again.")
         return replace(done, argv=tuple(argv))
 
-    def psql(self, *files: str, role: str, flags: Sequence[str] = (), database: str = DATABASE) -> Completed:
+    def psql(self, *files: str, role: str, database: str = DATABASE) -> Completed:
         """Runs files of ours, in order, in one session; one JSON value a line is what they print."""
         words = [
             self.installation.program("psql"),
@@ -174,9 +180,9 @@ class Server:
             "ON_ERROR_STOP=1",
             "-d",
             database,
-            *flags,
         ]
-        return self.run([*words, *(word for file in files for word in ("-f", file))], env=self.login(role), role=role)
+        words += [word for file in files for word in ("-f", file)]
+        return self.run(words, env=self.login(role), role=role, output_bytes=_OWN_OUTPUT)
 
     def login(self, role: str) -> dict[str, str]:
         """The variables with which PostgreSQL's own programs log in."""
