@@ -53,6 +53,7 @@ class _Rule:
     setting: str | None = None  # a pattern in the marker's text whose group 1 names the folder
 
 
+_YOYO, _YOYO_FILES = "yoyo apply {folder}", r"[^/]+\.(sql|py)"
 _RULES = (
     _Rule(
         "django",
@@ -89,9 +90,13 @@ _RULES = (
           "flyway -locations=filesystem:{folder} migrate"),
     _Rule("golang-migrate", r"\d+_[^/]+\.up\.sql", r"\d+_[^/]+\.(up|down)\.sql",
           "migrate -path {folder} -database $DATABASE_URL up"),
-    _Rule("goose", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.(sql|go)", "goose -dir {folder} up", proof=r"(?m)^-- \+goose Up"),
+    _Rule("goose", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.(sql|go)", "goose -dir {folder} up", proof=r"(?m)^--\s*\+goose Up"),
     _Rule("dbmate", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.sql", "dbmate --migrations-dir {folder} up",
-          proof=r"(?m)^-- migrate:up"),
+          proof=r"(?m)^--\s*migrate:up"),
+    _Rule("yoyo", r"yoyo\.ini", _YOYO_FILES, _YOYO, folder="migrations",
+          setting=r"(?m)^\s*sources\s*=\s*(?:%\(here\)s/)?([^\s%]+)"),
+    _Rule("yoyo", r"[^/]+\.sql", _YOYO_FILES, _YOYO, proof=r"^--\s*depends\s*:"),
+    _Rule("yoyo", r"[^/]*migrations?[^/]*/[^/]+\.py", _YOYO_FILES, _YOYO, proof=r"^from yoyo import .*\bstep\b"),
 )  # fmt: skip
 # Last, and only where no tool above owns the folder: which program runs these files is not known.
 _PLAIN_SQL = _Rule("sql", r"migrations?/V?\d+[\w.-]*\.sql", r"[^/]+\.sql", "")
