@@ -42,11 +42,13 @@ MODES = pytest.mark.parametrize("mode", ["DELETE", "WAL"])
 SWAP = """
 import sqlite3, sys
 from pathlib import Path
+from places import BOOK
 from backend_crew.tools.apply import _locked, _swap
+from backend_crew.tools.migrators.protocol import Move
 new, old = sqlite3.connect(sys.argv[1]), Path(sys.argv[2])
 with _locked(old, 5) as original:
     print("ready", flush=True)
-    _swap(new, original, "new", old)
+    _swap(new, original, BOOK, Move(("a001",), ("new",), ()), old)
 print("done", flush=True)
 """
 NAIVE = """
@@ -231,7 +233,8 @@ def test_a_database_in_use_is_a_clear_fault(shop: Path, tmp_path: Path, mode: st
 
 def killed_after(script: str, arguments: tuple[Path, ...], delay_s: float | None) -> float:
     """Runs a script in another process, kills it `delay_s` after it is ready (None: lets it end); seconds it took."""
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(arguments[-1].parent)}
+    beside = str(Path(__file__).parent)
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(arguments[-1].parent), "PYTHONPATH": beside}
     with subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, env=environment
     ) as child:

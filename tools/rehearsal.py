@@ -7,19 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools.additive import added_only
-from backend_crew.tools.alembic_box import excerpt
+from backend_crew.tools.alembic_box import excerpt, reason_in
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.facts import DatabaseFacts, TableFacts
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Scratch, Script, Segment
-from backend_crew.tools.rehearsal_findings import Finding, after_again, after_down, after_up, of_files, of_script
+from backend_crew.tools.rehearsal_findings import (
+    Finding,
+    after_again,
+    after_down,
+    after_up,
+    of_files,
+    of_script,
+    of_violation,
+)
 from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place, scratch_of
 from backend_crew.tools.sources import Source
+from backend_crew.tools.violations import violations
 
 COPY = "copy of the database"
 GENERATED = "generated rows"
+_VIOLATIONS = 6  # each costs a run of the tool
 _ELSEWHERE = (
     "the migration tool ended without an error, but the database it was led to is not where it should be: "
     "the repository's code seems to take its URL from elsewhere. Name the variable it reads"
@@ -193,8 +203,7 @@ class _Rehearsing:
             _make(scratch, base)
             before = scratch.facts(self.migrator)
             steps = self._legs(scratch)
-        # The last line is the error itself; the step keeps the rest.
-        failed = [(step.name, step.detail.splitlines()[-1]) for step in steps if not step.ok]
+        failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
         findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
         up, down, again = (self.seen.get(name) for name in ("up", "down", "up again"))
         if before and up:
@@ -206,6 +215,8 @@ class _Rehearsing:
         scripts = self._render(findings, [name for name, found in (("up", up), ("down", down)) if found])
         if before and up and (script := scripts.get("up")) and self.migrator.runs_code:
             findings += of_script(before, up, again, *self._executed(base, script))
+        if before and up and base and not self.source:
+            findings += self._violated(base, before, up)
         bad = [finding.text for finding in findings if finding.severity == "error"]
         passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
         return Rehearsal(
@@ -287,12 +298,41 @@ class _Rehearsing:
                     findings.append(Finding("info", script))
         return scripts
 
+    def _violated(self, base: Path, before: DatabaseFacts, up: DatabaseFacts) -> list[Finding]:
+        """What becomes of rows that break the rules which the upgrade adds; a person's own copy shows its own rows."""
+        findings: list[Finding] = []
+        found = violations(before, up, self.plan.dialect)
+        for number, one in enumerate(found[:_VIOLATIONS]):
+            broken = self.private / f"broken-{number}"
+            if not any(self._made(base, script, broken, f"{number}-{part}") for part, script in enumerate(one.scripts)):
+                findings.append(Finding("info", f"no row that breaks the new rule {one.rule} could be made"))
+                continue
+            with self._scratch(f"violated-{number}", code=self.migrator.runs_code) as scratch:
+                scratch.load(broken)
+                done = self.migrator.up(scratch, self.plan.move)
+                findings += of_violation(
+                    one, before, scratch.facts(self.migrator), excerpt(done) if not done.ok else ""
+                )
+        if len(found) > _VIOLATIONS:
+            text = f"{len(found) - _VIOLATIONS} more new rules were not tried with rows that break them"
+            findings.append(Finding("info", text))
+        return findings
+
+    def _made(self, base: Path, script: Script, target: Path, name: str) -> bool:
+        """Whether a script could be run on the base; `target` holds the outcome."""
+        with self._scratch(f"breaking-{name}", code=False) as scratch:
+            scratch.load(base)
+            done = scratch.execute(script)
+            if done.ok:
+                scratch.save(target)
+            return done.ok
+
     def _executed(self, base: Path | None, script: Script) -> tuple[DatabaseFacts | None, str]:
         """The rendered SQL run with nothing of the repository around it: what it made, and why it failed if it did."""
         with self._scratch("rendered", code=False) as scratch:
             _make(scratch, base)
             done = scratch.execute(script)
-            return (scratch.facts(self.migrator), "") if done.ok else (None, excerpt(done).splitlines()[-1])
+            return (scratch.facts(self.migrator), "") if done.ok else (None, reason_in(excerpt(done)))
 
 
 def _make(scratch: Scratch, base: Path | None) -> None:

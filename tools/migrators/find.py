@@ -4,6 +4,7 @@ from pathlib import Path
 
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.alembic import AlembicMigrator
+from backend_crew.tools.migrators.django import DjangoMigrator
 from backend_crew.tools.migrators.protocol import Migrator, Pointing
 
 
@@ -13,4 +14,6 @@ def migrator_of(tree: Path, tool: MigrationTool, pointing: Pointing | None = Non
         return None
     if tool.name == "alembic":
         return AlembicMigrator(tree, tool, pointing or Pointing())
+    if tool.name == "django":
+        return DjangoMigrator(tree, tool, pointing or Pointing())
     return None
