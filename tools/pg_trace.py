@@ -32,9 +32,10 @@ _SEEN = """json_build_object('locks', (SELECT coalesce(json_agg(json_build_array
 
 @dataclass(frozen=True)
 class Traced:
-    """One statement: the strongest lock that it took, or needed again, on a table that was there before the script.
+    """One statement and the strongest lock that it took on a table that was there before the script.
 
-    `lock` is "" when it took none, and where nothing can be seen: `outside` a transaction locks are gone at its end.
+    `held`: it took no other than its transaction had already, and this is the strongest of those on its own table.
+    `lock` is "" when there is none, and where nothing can be seen: `outside` a transaction locks are gone at its end.
     """
 
     line: int
@@ -43,6 +44,7 @@ class Traced:
     table: str
     rewritten: tuple[str, ...]
     milliseconds: float
+    held: bool = False
     outside: bool = False
 
 
@@ -127,7 +129,7 @@ def _traced(
     known: Mapping[str, tuple[str, int]],
     milliseconds: float,
 ) -> Traced:
-    new = [(oid, mode) for oid, mode in after.locks - before.locks if oid in known]
+    new = [(oid, mode) for oid, mode in after.locks - before.locks if oid in known and mode in LOCKS]
     # Locks are kept until the end of the transaction, so a second ALTER TABLE shows no new one.
     named = [
         (oid, mode)
@@ -148,6 +150,7 @@ def _traced(
         table=before.tables[oid][0] if oid in before.tables else known[oid][0] if oid else "",
         rewritten=tuple(sorted(rewritten)),
         milliseconds=round(milliseconds, 1),
+        held=bool(taken) and not new,
         outside=not segment.transactional,
     )
 
