@@ -40,12 +40,11 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def goose(root: Path, dialect: str) -> Path:
-    """db/migrations with 0000N_name.sql; the first in a StatementBegin block."""
+    """db/migrations with 0000N_name.sql; the second in a StatementBegin block."""
     files = {}
     for number, (name, up, down) in enumerate(zip(NAMES, ups(dialect), DOWNS, strict=True), 1):
-        if number == 2:
-            up = f"-- +goose StatementBegin\n{up}-- +goose StatementEnd\n"
-        files[f"db/migrations/{number:05}_{name}.sql"] = f"-- +goose Up\n{up}\n-- +goose Down\n{down}"
+        block = f"-- +goose StatementBegin\n{up}-- +goose StatementEnd\n" if number == 2 else up
+        files[f"db/migrations/{number:05}_{name}.sql"] = f"-- +goose Up\n{block}\n-- +goose Down\n{down}"
     return write(root, files)
 
 

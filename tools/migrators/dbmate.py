@@ -84,8 +84,8 @@ class Dbmate:
 
     def start(self, dialect: str) -> str:
         """As its drivers write it."""
-        size = 255 if dialect == POSTGRESQL else 128
-        return f'CREATE TABLE IF NOT EXISTS "{_TABLE}" (version varchar({size}) primary key);\n'
+        kind = "varchar" if dialect == POSTGRESQL else "varchar(128)"
+        return f'CREATE TABLE IF NOT EXISTS "{_TABLE}" (version {kind} primary key);\n'
 
     def run(self, step: Step, direction: str, dialect: str) -> tuple[Segment, ...]:
         """Each block in a transaction of its own unless it says `transaction:false`; the row goes with the last."""

@@ -137,5 +137,4 @@ class Prisma:
 
 
 def _now(dialect: str) -> str:
-    # On SQLite Prisma keeps moments as milliseconds.
-    return "now()" if dialect == POSTGRESQL else "CAST(strftime('%s','now') AS INTEGER) * 1000"
+    return "now()" if dialect == POSTGRESQL else "strftime('%Y-%m-%dT%H:%M:%f+00:00','now')"
