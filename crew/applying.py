@@ -12,7 +12,7 @@ from backend_crew.crew.errors import DecisionRefused
 from backend_crew.crew.journal import canonical, sha256
 from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
-from backend_crew.tools import apply, git, pg_apply, pg_facts, sqlite
+from backend_crew.tools import apply, git, pg_apply, pg_schema, sqlite
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Script, Segment
 from backend_crew.tools.pg_identity import Identity
@@ -111,7 +111,7 @@ def _is_applied(session: Session, facts: Mapping[str, Any], now: Mapping[str, An
 
 def _is_same_server(facts: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether it is still the PostgreSQL database that was shown: how far an interrupted apply came is in its notes."""
-    return now["kind"] == POSTGRESQL and now["identity"] == facts["target"].get("identity")
+    return bool(now["kind"] == POSTGRESQL and now["identity"] == facts["target"].get("identity"))
 
 
 def _migrated(session: Session, database: Path, facts: Mapping[str, Any]) -> bool:
@@ -180,7 +180,7 @@ def _postgresql(session: Session, facts: Mapping[str, Any], tree: Path, grant: s
         source.address,
         approved,
         migrator,
-        lambda connection: pg_facts.schema_lines(connection, migrator.tables),
+        lambda connection: pg_schema.schema_lines(connection, migrator.tables),
         _Notes(session, grant),
         stop=lambda: bool(session.stop),
     )
