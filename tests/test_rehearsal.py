@@ -179,7 +179,7 @@ def test_without_anything_to_try_nothing_is_claimed(shop: Path, tmp_path: Path) 
     assert "gone is no migration" in tried(broken, shop, live=live).reason
     ini = shop / "alembic.ini"
     ini.write_text(ini.read_text().replace("sqlite:///shop.db", "postgresql://db/shop"))
-    assert "PostgreSQL" in tried(broken, shop).reason
+    assert "postgresql" in tried(broken, shop).reason
 
 
 def test_a_rule_that_a_rebuilt_table_forgets_is_told(tmp_path: Path) -> None:

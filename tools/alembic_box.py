@@ -104,6 +104,13 @@ def excerpt(done: Completed) -> str:
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
 
 
+def reason_in(text: str) -> str:
+    """The one line of an excerpt that says what went wrong: of a traceback the error itself, else the last."""
+    lines = text.splitlines() or ["no message"]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Warning)\b.*:|ERROR:", line)]
+    return (errors or lines)[-1]
+
+
 def _unset_variable(lines: Sequence[str]) -> str | None:
     """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
     last = lines[-1] if lines else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from backend_crew.tools.facts import DatabaseFacts, TableFacts
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.history import History
+from backend_crew.tools.violations import Violation
 
 _LISTED = 8
 
@@ -105,6 +106,18 @@ def of_script(
     return (
         [Finding("error", f"the rendered SQL and the tool's own run differ: {_listed(differing)}")] if differing else []
     )
+
+
+def of_violation(one: Violation, before: DatabaseFacts, after: DatabaseFacts | None, error: str) -> list[Finding]:
+    """What an upgrade does with rows that break a rule which it adds."""
+    where = f"the new rule {one.rule}, where {one.rows}"
+    count = f"Count such rows first: {one.count}"
+    if error or after is None:
+        return [Finding("warning", f"the upgrade fails on {where} ({error[:160]}). {count}")]
+    gone = {name: old.rows - after.tables[name].rows for name, old in before.tables.items() if name in after.tables}
+    if lost := [f"{number} of {name}" for name, number in gone.items() if number > 0]:
+        return [Finding("warning", f"the upgrade removes rows to keep {where}: {', '.join(lost)}. {count}")]
+    return [Finding("info", f"the upgrade goes through on {where}")]
 
 
 def _changing(table: str, column: str, before: DatabaseFacts, up: DatabaseFacts, again: DatabaseFacts | None) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools import alembic
-from backend_crew.tools.alembic_box import AlembicRun, engine_of, excerpt, plain_config, point_at
+from backend_crew.tools.alembic_box import AlembicRun, engine_of, excerpt, plain_config, point_at, reason_in
 from backend_crew.tools.alembic_box import alembic as call
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
@@ -41,6 +41,15 @@ class AlembicMigrator:
         """The rows of alembic_version."""
         return tuple(sorted(str(row[0]) for row in ask("SELECT version_num FROM alembic_version")))
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: what is wrong with the files ends the reading."""
+        return ()
+
+    def concerns(self, ask: Ask) -> tuple[str, ...]:
+        """None: no checksums are recorded."""
+        return ()
+
     def engine(self) -> str:
         """What the named variable or sqlalchemy.url says."""
         return engine_of(plain_config(self.tree, self.tool), self.pointing)
@@ -64,7 +73,7 @@ class AlembicMigrator:
         command = "upgrade" if direction == "up" else "downgrade"
         done = call(self._run(scratch), command, f"{first}:{last}", "--sql")
         if not done.ok:
-            return f"the SQL of the {command} cannot be rendered without a database: {excerpt(done).splitlines()[-1]}"
+            return f"the SQL of the {command} cannot be rendered without a database: {reason_in(excerpt(done))}"
         if done.truncated:
             return f"the SQL of the {command} is longer than can be shown"
         return script_of(done.stdout, scratch.dialect)
