@@ -8,7 +8,7 @@ from typing import Any
 from crewai.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from backend_crew.crew import checks, gates, verdict
+from backend_crew.crew import checks, databases, gates, verdict
 from backend_crew.crew.artifacts import ARTIFACTS, Artifact
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.gates import Packet
@@ -223,15 +223,14 @@ def _make_migration(session: Session, given: MakeMigration) -> str:
         raise ToolFault(f"no sandbox: {session.sandbox.reason}")
     number = len(git.changes(session.clone, session.clone.base))
     drift = _drift(session, session.sandbox, tool)
-    with session.sandbox.box(session.clone.tree, session.root, session.runtime) as box:
+    with databases.scratch(session, session.sandbox, tool, session.clone.tree) as scratch:
         made = alembic_draft.make_migration(
-            box,
+            scratch,
             tool,
             message=given.message,
             rev_id=_revision(session, given.message, number),
-            database_env=_scratch(session),
+            database_env=_variables(session),
             baseline=drift,
-            stop=lambda: bool(session.stop),
         )
     session.workspace.write(made.path, made.text, expected=None)
     text = f"{made.path}: written. Read it and correct it: constraint names, server defaults, indexes, downgrade().\n\n{made.text}"
@@ -247,10 +246,8 @@ def _drift(session: Session, sandbox: Sandbox, tool: MigrationTool) -> alembic_d
             with tempfile.TemporaryDirectory(prefix="base-") as folder:
                 tree = Path(folder) / "tree"
                 git.export(session.clone, session.clone.base, tree)
-                with sandbox.box(tree, session.root, session.runtime) as box:
-                    found = alembic_draft.find_drift(
-                        box, tool, database_env=_scratch(session), stop=lambda: bool(session.stop)
-                    )
+                with databases.scratch(session, sandbox, tool, tree) as scratch:
+                    found = alembic_draft.find_drift(scratch, tool, database_env=_variables(session))
         except ToolRetry as error:  # a tree on which Alembic did not work yet: then nothing can be subtracted
             _check_going_on(session)
             session.note("drift not known", reason=str(error))
@@ -264,7 +261,7 @@ def _revision(session: Session, message: str, number: int) -> str:
     return sha256(f"{session.run.inputs}{message}{number}")[:12]
 
 
-def _scratch(session: Session) -> dict[str, str]:
+def _variables(session: Session) -> dict[str, str]:
     return {session.database_env: ""} if session.database_env else {}
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import quiet  # noqa: F401  # first: it quiets the import of crewai
 import scenario
+from places import sqlite_revision
 
 from backend_crew.crew.approvers import Verdict
 from backend_crew.crew.embed import BackendCrew, Result
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.settings import Caps, Options
-from backend_crew.tools.sqlite import sqlite_revision
 
 Decide = Callable[[Packet], Verdict | None]
 

@@ -6,7 +6,7 @@ import pytest
 import scenario
 
 from backend_crew.tools.additive import added_only, adds_only
-from backend_crew.tools.sqlite import DatabaseFacts, TableFacts
+from backend_crew.tools.facts import DatabaseFacts, TableFacts
 
 HEAD = 'import sqlalchemy as sa\nfrom alembic import op\n\nrevision: str = "2"\ndown_revision = "1"\n\n\n'
 DOWN = '\n\ndef downgrade() -> None:\n    op.drop_table("t")\n'

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import scratch
 
 from backend_crew.tools.alembic import graph, manifest
 from backend_crew.tools.alembic_draft import find_drift, make_migration
@@ -56,13 +57,13 @@ def test_the_graph_is_read_in_order_without_running_it(shop: Path) -> None:
     )
     found = graph(shop, tool_of(shop))
     assert [file.revision for file in found.files] == ["a001", "a002", "a003", "a004"]
-    assert (found.head, found.empty_downgrades, found.irreversible) == (
-        "a004",
+    assert (found.heads, found.empty_downgrades, found.irreversible) == (
+        ("a004",),
         frozenset({"a003"}),
         frozenset({"a004"}),
     )
-    assert [file.revision for file in found.ahead_of("a002")] == ["a003", "a004"]
-    assert found.before([f"{VERSIONS}/a003.py", f"{VERSIONS}/a004.py"]) == "a002"
+    assert [file.revision for file in found.ahead_of(("a002",))] == ["a003", "a004"]
+    assert found.before([f"{VERSIONS}/a003.py", f"{VERSIONS}/a004.py"]) == ("a002",)
     assert not (shop / "ran").exists()
 
 
@@ -73,7 +74,7 @@ def test_a_merge_revision_has_two_parents(shop: Path) -> None:
         REVISION.format(id="d004", down='("b003", "c003")', up="pass", back="pass")
     )
     found = graph(shop, tool_of(shop))
-    assert (found.head, found.files[-1].parents) == ("d004", ("b003", "c003"))
+    assert (found.heads, found.files[-1].parents) == (("d004",), ("b003", "c003"))
     assert found.empty_downgrades == frozenset()
 
 
@@ -147,51 +148,51 @@ def test_a_linked_revision_is_refused(shop: Path) -> None:
             ask(shop, tool_of(shop))
 
 
-def test_a_draft_is_made_without_the_drift_that_was_there(shop: Path, sandbox: Sandbox, runtime: Runtime) -> None:
+def test_a_draft_is_made_without_the_drift_that_was_there(shop: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     models = shop / "shop/models.py"
     old = models.read_text().replace(NAME, NAME + "    nick: Mapped[str | None]\n")  # no migration ever made nick
     models.write_text(old)
     tool, env = tool_of(shop), {"DATABASE_URL": ""}
-    with sandbox.box(shop, shop, runtime) as box:
-        drift = find_drift(box, tool, database_env=env)
+    with scratch(sandbox, shop, tmp_path / "a") as made_up:
+        drift = find_drift(made_up, tool, database_env=env)
     assert any("nick" in one for one in drift.upgrade)
     models.write_text(old.replace(NAME, NAME + "    phone: Mapped[str | None] = mapped_column(String(30))\n"))
-    with sandbox.box(shop, shop, runtime) as box:
+    with scratch(sandbox, shop, tmp_path / "b") as made_up:
         made = make_migration(
-            box, tool, message='phone"""\nimport os', rev_id="feed01", database_env=env, baseline=drift
+            made_up, tool, message='phone"""\nimport os', rev_id="feed01", database_env=env, baseline=drift
         )
     assert made.path == f"{VERSIONS}/feed01_phone_import_os.py"
     assert len(made.operations) == 1
     assert "phone" in made.operations[0]
     assert "nick" not in made.text
     (shop / made.path).write_text(made.text)
-    assert graph(shop, tool).head == "feed01"
+    assert graph(shop, tool).heads == ("feed01",)
 
 
-def test_a_draft_that_fails_on_its_way_is_shown(shop: Path, sandbox: Sandbox, runtime: Runtime) -> None:
+def test_a_draft_that_fails_on_its_way_is_shown(shop: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     mako = shop / "migrations/script.py.mako"
     mako.write_text(mako.read_text().replace("import sqlalchemy as sa\n", ""))
     models = shop / "shop/models.py"
     models.write_text(models.read_text().replace(NAME, NAME + "    age: Mapped[int | None]\n"))
     with (
-        sandbox.box(shop, shop, runtime) as box,
+        scratch(sandbox, shop, tmp_path / "a") as made_up,
         pytest.raises(ToolRetry, match=r"name 'sa' is not defined(.|\n)*add_column"),
     ):
-        make_migration(box, tool_of(shop), message="age", rev_id="feed02", database_env={"DATABASE_URL": ""})
+        make_migration(made_up, tool_of(shop), message="age", rev_id="feed02", database_env={"DATABASE_URL": ""})
 
 
-def test_no_difference_is_said(shop: Path, sandbox: Sandbox, runtime: Runtime) -> None:
+def test_no_difference_is_said(shop: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     # The URL comes from alembic.ini here: no variable is named. And the folder has the name of the library.
     shutil.move(shop / "migrations", shop / "alembic")
     (shop / "alembic/__init__.py").touch()
     ini = shop / "alembic.ini"
     ini.write_text(ini.read_text().replace("/migrations", "/alembic"))
-    with sandbox.box(shop, shop, runtime) as box, pytest.raises(ToolRetry, match="no difference"):
-        make_migration(box, tool_of(shop), message="nothing", rev_id="feed03", database_env={})
+    with scratch(sandbox, shop, tmp_path / "a") as made_up, pytest.raises(ToolRetry, match="no difference"):
+        make_migration(made_up, tool_of(shop), message="nothing", rev_id="feed03", database_env={})
     assert not (shop / "shop.db").exists()
 
 
-def test_a_draft_for_another_engine_is_refused(shop: Path, sandbox: Sandbox, runtime: Runtime) -> None:
+def test_a_draft_for_another_engine_is_refused(shop: Path, sandbox: Sandbox, tmp_path: Path) -> None:
     env = {"DATABASE_URL": "postgresql+psycopg://db/shop"}
-    with sandbox.box(shop, shop, runtime) as box, pytest.raises(ToolRefused, match="PostgreSQL"):
-        make_migration(box, tool_of(shop), message="x", rev_id="feed04", database_env=env)
+    with scratch(sandbox, shop, tmp_path / "a") as made_up, pytest.raises(ToolRefused, match="postgresql"):
+        make_migration(made_up, tool_of(shop), message="x", rev_id="feed04", database_env=env)

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import facts, migrator, place, sqlite_revision
 
 from backend_crew.tools.apply import Applied, Shown, apply_sqlite
 from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault, ToolRefused
-from backend_crew.tools.migrations import detect
-from backend_crew.tools.runtime import find_runtime
+from backend_crew.tools.migrators.protocol import Move
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
-from backend_crew.tools.sqlite import facts, opened, sqlite_revision
+from backend_crew.tools.sqlite import opened
 
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 OLD = """
@@ -42,11 +42,13 @@ MODES = pytest.mark.parametrize("mode", ["DELETE", "WAL"])
 SWAP = """
 import sqlite3, sys
 from pathlib import Path
+from places import BOOK
 from backend_crew.tools.apply import _locked, _swap
+from backend_crew.tools.migrators.protocol import Move
 new, old = sqlite3.connect(sys.argv[1]), Path(sys.argv[2])
 with _locked(old, 5) as original:
     print("ready", flush=True)
-    _swap(new, original, "new", old)
+    _swap(new, original, BOOK, Move(("a001",), ("new",), ()), old)
 print("done", flush=True)
 """
 NAIVE = """
@@ -62,16 +64,16 @@ print("done", flush=True)
 WHOLE = """
 import sys
 from pathlib import Path
+from places import migrator, place
 from backend_crew.tools.apply import Shown, apply_sqlite
-from backend_crew.tools.migrations import detect
-from backend_crew.tools.runtime import find_runtime
+from backend_crew.tools.migrators.protocol import Move
 from backend_crew.tools.sandbox import find_sandbox
 shop, live, backups = map(Path, sys.argv[1:])
 shown = Shown(live.stat().st_dev, live.stat().st_ino, "SCHEMA", frozenset())
-sandbox, runtime = find_sandbox(), find_runtime(shop, python=Path(sys.executable))
+at, alembic = place(find_sandbox(), shop), migrator(shop)
+move = Move(("a001",), ("a002",), alembic.history().between(("a001",), ("a002",)))
 print("ready", flush=True)
-apply_sqlite(sandbox, shop, shop, runtime, detect(shop)[0], database=live, env_name="DATABASE_URL", target="a002",
-             expected_revision="a001", shown=shown, backup_dir=backups)
+apply_sqlite(at, alembic, move, database=live, shown=shown, backup_dir=backups)
 print("done", flush=True)
 """
 
@@ -121,19 +123,15 @@ def run(
 ) -> Applied:
     """Applies the shop's migrations to `live`, as if a rehearsal had shown this schema and no loss."""
     status = live.stat() if live.exists() else os.stat_result(range(10))
+    alembic = migrator(shop)
+    start, goal = (expected,) if expected else (), (target,)
     return apply_sqlite(
-        sandbox,
-        shop,
-        shop,
-        find_runtime(shop, python=Path(sys.executable)),
-        detect(shop)[0],
+        place(sandbox, shop, stop=stop),
+        alembic,
+        Move(start, goal, alembic.history().between(start, goal)),
         database=live,
-        env_name="DATABASE_URL",
-        target=target,
-        expected_revision=expected,
         shown=Shown(status.st_dev, status.st_ino, schema, frozenset()),
         backup_dir=shop.parent / "backups",
-        stop=stop,
         lock_timeout_s=0.3,
     )
 
@@ -157,7 +155,7 @@ def test_a_migration_is_applied_with_a_backup_and_others_wait(
 
     done = run(sandbox, shop, live, stop=write_meanwhile, schema=schema)
     assert set(attempts) == {"database is locked"}
-    assert (done.from_revision, done.to_revision, sqlite_revision(live)) == ("a001", "a002", "a002")
+    assert (done.start, done.goal, sqlite_revision(live)) == (("a001",), ("a002",), "a002")
     assert (live.stat().st_ino, sorted(item.name for item in live.parent.iterdir())) == (inode, ["shop.sqlite3"])
     with contextlib.closing(sqlite3.connect(live)) as connection:
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (2,)
@@ -235,7 +233,8 @@ def test_a_database_in_use_is_a_clear_fault(shop: Path, tmp_path: Path, mode: st
 
 def killed_after(script: str, arguments: tuple[Path, ...], delay_s: float | None) -> float:
     """Runs a script in another process, kills it `delay_s` after it is ready (None: lets it end); seconds it took."""
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(arguments[-1].parent)}
+    beside = str(Path(__file__).parent)
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(arguments[-1].parent), "PYTHONPATH": beside}
     with subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, env=environment
     ) as child:

@@ -91,7 +91,7 @@ def test_from_and_to_choose_the_revisions(repo: Path, monkeypatch: pytest.Monkey
     assert (code, tool["from"], tool["to"], tool["data"]) == (0, None, "0001", "generated rows")
     code, said = rehearse(repo, "--to", "0009")
     assert (code, said["status"]) == (7, "not rehearsed")
-    assert "0009 is no revision" in said["tools"][0]["reason"]
+    assert "0009 is no migration" in said["tools"][0]["reason"]
 
 
 def test_nothing_pending_is_clean(repo: Path) -> None:
@@ -108,7 +108,7 @@ def test_another_engine_is_linted_as_what_it_is_and_never_passed(repo: Path, mon
     (repo / scenario.MIGRATION).write_text(LOSSY)
     code, said = rehearse(repo)
     assert (code, said["status"]) == (6, "findings")
-    assert "not rehearsed: the project uses PostgreSQL" in said["tools"][0]["reason"]
+    assert "not rehearsed: only SQLite" in said["tools"][0]["reason"]
 
 
 def test_tools_that_cannot_be_rehearsed_are_listed_with_their_files(tmp_path: Path) -> None:

@@ -4,20 +4,20 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
+from places import facts, migrator, place, sqlite_revision
 
 from backend_crew.tools import sample_rows
 from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault
-from backend_crew.tools.migrations import detect
+from backend_crew.tools.facts import DatabaseFacts
 from backend_crew.tools.rehearsal import COPY, GENERATED, Rehearsal, rehearse
 from backend_crew.tools.rehearsal_findings import after_down, after_up
-from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
-from backend_crew.tools.sqlite import DatabaseFacts, facts, opened, parse_sqlite_url, snapshot, sqlite_revision
+from backend_crew.tools.sources import SqliteSource
+from backend_crew.tools.sqlite import opened, parse_sqlite_url, snapshot
 
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 HEAD = 'import sqlalchemy as sa\nfrom alembic import op\nrevision = "a003"\ndown_revision = "a002"\n'
@@ -73,8 +73,8 @@ def tried(
     sandbox: Sandbox | NoSandbox, shop: Path, *, live: Path | None = None, env_name: str | None = "DATABASE_URL"
 ) -> Rehearsal:
     """The rehearsal of the repository as it is."""
-    runtime = find_runtime(shop, python=Path(sys.executable))
-    return rehearse(sandbox, shop, shop, runtime, detect(shop)[0], database=live, env_name=env_name)
+    source = SqliteSource(live) if live else None
+    return rehearse(place(sandbox, shop), migrator(shop, env_name), source=source)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -176,10 +176,10 @@ def test_without_anything_to_try_nothing_is_claimed(shop: Path, tmp_path: Path) 
     assert "nothing is new: a002" in tried(broken, shop, live=live).reason
     with contextlib.closing(sqlite3.connect(live)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'gone'")
-    assert "gone is no revision" in tried(broken, shop, live=live).reason
+    assert "gone is no migration" in tried(broken, shop, live=live).reason
     ini = shop / "alembic.ini"
     ini.write_text(ini.read_text().replace("sqlite:///shop.db", "postgresql://db/shop"))
-    assert "PostgreSQL" in tried(broken, shop).reason
+    assert "postgresql" in tried(broken, shop).reason
 
 
 def test_a_rule_that_a_rebuilt_table_forgets_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import scenario
 from driving import Stand
+from places import migrator, place, scratch
 from scenario import Script, call, submit, use
 
 from backend_crew.crew.embed import Failed
@@ -122,17 +123,18 @@ def test_tests_and_checks_do_not_see_them(
     assert "RuntimeError: seen" in seen.stderr, "the control: without the sandbox the code sees them"
 
 
-def test_migrations_do_not_see_them(sandbox: Sandbox, clone: git.Clone, repo: Path, runs: Runtime) -> None:
+def test_migrations_do_not_see_them(
+    sandbox: Sandbox, clone: git.Clone, repo: Path, runs: Runtime, tmp_path: Path
+) -> None:
     (tool,) = migrations.detect(clone.tree)
-    done = rehearsal.rehearse(
-        sandbox, clone.tree, repo, runs, tool, before="base", env_name=scenario.ENV, env={scenario.ENV: ""}
-    )
+    alembic = migrator(clone.tree, scenario.ENV, {scenario.ENV: ""})
+    done = rehearsal.rehearse(place(sandbox, clone.tree, repo, runs), alembic, before=())
     assert done.status == "passed", done.reason
-    with sandbox.box(clone.tree, repo, runs) as box:
+    with scratch(sandbox, clone.tree, tmp_path / "scratch", repo) as made_up:
         models = (clone.tree / "app/models.py").read_text() + scenario.COLUMN
-        box.put("app/models.py", models.encode())
+        made_up.box.put("app/models.py", models.encode())
         made = alembic_draft.make_migration(
-            box, tool, message="archived", rev_id="0002", database_env={scenario.ENV: ""}
+            made_up, tool, message="archived", rev_id="0002", database_env={scenario.ENV: ""}
         )
     assert "archived" in made.text
 

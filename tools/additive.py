@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from backend_crew.tools.sqlite import DatabaseFacts, TableFacts
+from backend_crew.tools.facts import DatabaseFacts, TableFacts
 
 _OPERATIONS = frozenset({"add_column", "create_table", "create_index"})
 _MODULES = ("alembic", "sqlalchemy", "typing", "collections.abc", "__future__")

@@ -12,58 +12,11 @@ from backend_crew.tools.alembic_config import read_config
 from backend_crew.tools.errors import ToolRefused, ToolRetry
 from backend_crew.tools.imports import closure, shadows
 from backend_crew.tools.migrations import MigrationFile, MigrationTool
+from backend_crew.tools.migrators.history import History
 
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__"}
 _NOT_CODE = (".db", ".sqlite", ".sqlite3", ".db-wal", ".db-shm", ".log", ".pyc")
-
-
-@dataclass(frozen=True)
-class AlembicGraph:
-    """All revisions, parents before children; `head` is the only one without children, None when there are none."""
-
-    files: tuple[MigrationFile, ...]
-    head: str | None
-    empty_downgrades: frozenset[str]  # the upgrade does something, the downgrade nothing
-    irreversible: frozenset[str]  # the downgrade is missing or only raises
-
-    def ahead_of(self, revision: str | None) -> tuple[MigrationFile, ...]:
-        """What an upgrade from `revision` (None: an empty database) to the head would run, in order."""
-        done = self._with_ancestors(revision) if revision else set()
-        return tuple(file for file in self.files if file.revision not in done)
-
-    def between(self, revision: str | None, target: str) -> tuple[MigrationFile, ...]:
-        """What an upgrade from `revision` (None: an empty database) to `target` would run, in order."""
-        wanted = self._with_ancestors(target)
-        return tuple(file for file in self.ahead_of(revision) if file.revision in wanted)
-
-    def follows(self, later: str, earlier: str) -> bool:
-        """Whether `earlier` is `later` itself or one of its ancestors."""
-        return earlier in self._with_ancestors(later)
-
-    def knows(self, revision: str) -> bool:
-        """Whether a revision with this full id exists."""
-        return any(file.revision == revision for file in self.files)
-
-    def before(self, paths: Sequence[str]) -> str | None:
-        """Where a database is that lacks exactly these files, None when it lacks all; ToolRetry if nowhere."""
-        rest = [file for file in self.files if file.path not in set(paths)]
-        parents = {parent for file in rest for parent in file.parents}
-        heads = [file.revision for file in rest if file.revision not in parents]
-        if len(heads) > 1:
-            raise ToolRetry(f"without the new files there are several heads ({', '.join(heads)}): merge those first")
-        return heads[0] if heads else None
-
-    def _with_ancestors(self, revision: str) -> set[str]:
-        parents = {file.revision: file.parents for file in self.files}
-        found: set[str] = set()
-        waiting = [revision]
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found.add(name)
-                waiting += parents.get(name, ())
-        return found
 
 
 @dataclass(frozen=True)
@@ -77,7 +30,7 @@ class _Source:
     downgrades: str  # "yes", "empty" or "refuses"
 
 
-def graph(root: Path, tool: MigrationTool) -> AlembicGraph:
+def graph(root: Path, tool: MigrationTool) -> History:
     """The revisions of the repository, from literals alone; ToolRetry names what is dynamic, missing or ambiguous."""
     config = read_config(root, _config_of(tool))
     paths = [path for folder in config.versions for path in _revision_paths(root, folder, config.recursive)]
@@ -94,13 +47,14 @@ def graph(root: Path, tool: MigrationTool) -> AlembicGraph:
     if len(heads) > 1:
         where = ", ".join(f"{item.revision} ({item.path})" for item in heads)
         raise ToolRetry(f"there are {len(heads)} heads: {where}. Set down_revision so that one follows the other")
-    return AlembicGraph(
+    return History(
         files=tuple(ordered),
-        head=heads[0].revision if heads else None,
+        heads=tuple(head.revision for head in heads),
         empty_downgrades=frozenset(
             name for name, item in sources.items() if item.upgrades and item.downgrades == "empty"
         ),
         irreversible=frozenset(name for name, item in sources.items() if item.downgrades == "refuses"),
+        cumulative=True,
     )
 
 

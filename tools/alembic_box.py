@@ -1,22 +1,17 @@
-"""Alembic inside a sandbox box, pointed at a scratch database there; and that database brought out again."""
+"""Alembic inside a sandbox box, pointed at the scratch database there."""
 
 import posixpath
 import re
-import shutil
-import stat
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_url
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
 from backend_crew.tools.process import Completed
-from backend_crew.tools.sandbox import Box, Limits
 
-SCRATCH = ".rehearsal"  # a folder of the box; the repository never has it
-# One name for rehearsing and for applying: code that could tell the two apart could behave for the rehearsal.
-DATABASE = f"{SCRATCH}/rehearsal.sqlite3"
 _EXCERPT = 1_500
 # As Alembic's console script, where a repository's own folder "alembic" hides nothing, but with the folder it runs in
 # still on sys.path, at its end, for projects whose people run `python -m alembic`.
@@ -26,20 +21,17 @@ _LAUNCH = (
 )
 # Bytecode in the repository's __pycache__ can say something else than the source that was shown.
 _NO_COMPILED = ("-X", "pycache_prefix=/tmp/home/pycache")
-_ENGINES = {"postgresql": "PostgreSQL", "postgres": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB",
+_ENGINES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mysql": "MySQL", "mariadb": "MariaDB",
             "mssql": "SQL Server", "oracle": "Oracle", "cockroachdb": "CockroachDB"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class AlembicRun:
-    """One box, one scratch database in it (`database`, relative), and the environment that leads Alembic there."""
+    """One scratch database, and the environment that leads Alembic there."""
 
-    box: Box
+    scratch: Scratch
     config: AlembicConfig
-    database: str
     env: Mapping[str, str] = field(repr=False)
-    limits: Limits = field(default_factory=Limits)
-    stop: Callable[[], bool] | None = None
 
 
 def plain_config(root: Path, tool: MigrationTool) -> AlembicConfig:
@@ -49,74 +41,51 @@ def plain_config(root: Path, tool: MigrationTool) -> AlembicConfig:
     return read_config(root, tool.config)
 
 
-def point_at(
-    box: Box,
-    config: AlembicConfig,
-    database: str,
-    *,
-    url_names: Collection[str],
-    env: Mapping[str, str],
-    stop: Callable[[], bool] | None = None,
-) -> AlembicRun:
-    """Leads Alembic to `database` of the box, by the named variables and by the box's alembic.ini."""
+def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> AlembicRun:
+    """Leads Alembic to the scratch database, by the named variables and by the box's alembic.ini."""
+    box, names = scratch.box, pointing.url_names
     if box.runtime.python is None:
         raise ToolFault("no Python was found for this repository: create its virtual environment, or name one")
-    url = f"{_driver(config, url_names, env)}:///{box.layout.at / database}"
+    url = scratch.url(_driver(config, pointing))
     ini = posixpath.join(config.base, "alembic.ini") if config.path.endswith(".toml") else config.path
     text = box.read(ini)
     # Every way that env.py may take to its URL has to end at the scratch database.
     if text is not None:
         box.put(ini, with_url(text.decode("utf-8", errors="replace"), url).encode())
-    elif not url_names:
+    elif not names:
         box.put(ini, (with_url("", url) + _LOGGING).encode())
-    return AlembicRun(box, config, database, {**env, **dict.fromkeys(url_names, url)}, stop=stop)
+    return AlembicRun(scratch, config, {**pointing.env, **dict.fromkeys(names, url)})
 
 
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
     """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
-    python = str(run.box.runtime.python)
+    python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
-    done = run.box.run(
-        (python, *_NO_COMPILED, "-c", _LAUNCH, "-c", name, *arguments),
-        env=run.env,
-        limits=run.limits,
-        stop=run.stop,
-        cwd=run.config.base or ".",
+    done = run.scratch.run(
+        (python, *_NO_COMPILED, "-c", _LAUNCH, "-c", name, *arguments), env=run.env, cwd=run.config.base or "."
     )
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
     return done
 
 
-def limits_for(database: Path) -> Limits:
-    """Limits with room and time for a migration that rewrites every table of this database."""
-    size, usual = database.stat().st_size, Limits()
-    return Limits(timeout_s=usual.timeout_s + size / 2**21, file_bytes=max(usual.file_bytes, 4 * size))
+def engine_of(config: AlembicConfig, pointing: Pointing) -> str:
+    """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name."""
+    for url in _urls(config, pointing):
+        if found := engine_named(url):
+            return found
+    return SQLITE
 
 
-def other_engine(config: AlembicConfig, url_names: Collection[str], env: Mapping[str, str]) -> str | None:
-    """The engine the project's URL names when it is not SQLite, None when it is SQLite or nothing names one."""
-    for url in (*(env.get(name, "") for name in url_names), config.url or ""):
-        scheme = url.split(":", 1)[0].split("+", 1)[0].lower()
-        if scheme == "sqlite":
-            return None
-        if scheme in _ENGINES:
-            return _ENGINES[scheme]
-        # "driver" stands in the file that `alembic init` writes
-        if re.match(r"(?!driver:)[a-z][a-z0-9+]*://", url, re.IGNORECASE):
-            return "an engine that is not known here"
+def engine_named(url: str) -> str | None:
+    """SQLITE, POSTGRESQL or another engine's name as a SQLAlchemy URL says it; None for what is no URL."""
+    scheme = url.split(":", 1)[0].split("+", 1)[0].lower()
+    if scheme in _ENGINES:
+        return _ENGINES[scheme]
+    # "driver" stands in the file that `alembic init` writes
+    if re.match(r"(?!driver:)[a-z][a-z0-9+]*://", url, re.IGNORECASE):
+        return f"an engine that is not known here ({scheme})"
     return None
-
-
-def bring_out(box: Box, database: str, target: Path) -> Path | None:
-    """Copies the box's database (and its WAL) to `target`, following no link that the box made; None when missing."""
-    for suffix in ("", "-wal", "-journal"):
-        source = _regular(box.files, database + suffix)
-        if source is not None:
-            shutil.copyfile(source, f"{target}{suffix}")
-        elif not suffix:
-            return None
-    return target
 
 
 def excerpt(done: Completed) -> str:
@@ -135,6 +104,13 @@ def excerpt(done: Completed) -> str:
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
 
 
+def reason_in(text: str) -> str:
+    """The one line of an excerpt that says what went wrong: of a traceback the error itself, else the last."""
+    lines = text.splitlines() or ["no message"]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Warning)\b.*:|ERROR:", line)]
+    return (errors or lines)[-1]
+
+
 def _unset_variable(lines: Sequence[str]) -> str | None:
     """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
     last = lines[-1] if lines else ""
@@ -146,28 +122,16 @@ def _unset_variable(lines: Sequence[str]) -> str | None:
     return found[1] or found[2] or found[3]
 
 
-def _driver(config: AlembicConfig, url_names: Collection[str], env: Mapping[str, str]) -> str:
-    """The SQLite driver the project uses, so that an async env.py gets an async URL."""
-    for url in (*(env.get(name, "") for name in url_names), config.url or ""):
-        if match := re.match(r"sqlite(\+\w+)?(?=:)", url):
+def _driver(config: AlembicConfig, pointing: Pointing) -> str | None:
+    """The driver the project uses, so that an async env.py gets an async URL."""
+    for url in _urls(config, pointing):
+        if match := re.match(r"(sqlite|postgresql)(\+\w+)?(?=:)", url):
             return match[0]
-    return "sqlite"
+    return None
 
 
-def _regular(root: Path, rel: str) -> Path | None:
-    """A regular file below `root` reached without links; the box's processes are gone, so looking first is enough."""
-    path = root
-    parts = rel.split("/")
-    for index, part in enumerate(parts):
-        path = path / part
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            return None
-        wanted = stat.S_ISREG(mode) if index == len(parts) - 1 else stat.S_ISDIR(mode)
-        if not wanted:
-            raise ToolFault(f"code in the sandbox replaced {rel} with something that is not a plain file")
-    return path
+def _urls(config: AlembicConfig, pointing: Pointing) -> tuple[str, ...]:
+    return (*(pointing.env.get(name, "") for name in pointing.url_names), config.url or "")
 
 
 _LOGGING = """[loggers]

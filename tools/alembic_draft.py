@@ -5,18 +5,18 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend_crew.tools.alembic import effects, graph, read_revision
-from backend_crew.tools.alembic_box import SCRATCH, AlembicRun, alembic, excerpt, other_engine, plain_config, point_at
+from backend_crew.tools.alembic_box import AlembicRun, alembic, engine_of, excerpt, plain_config, point_at
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.migrators.protocol import Pointing, Scratch
 from backend_crew.tools.sandbox import Box
 
 _SHOWN = 6_000
-_DATABASE = f"{SCRATCH}/draft.sqlite3"
 
 
 @dataclass(frozen=True)
@@ -46,33 +46,30 @@ class _Draft:
     before: str | None
 
 
-def find_drift(
-    box: Box, tool: MigrationTool, *, database_env: Mapping[str, str], stop: Callable[[], bool] | None = None
-) -> Drift:
+def find_drift(scratch: Scratch, tool: MigrationTool, *, database_env: Mapping[str, str]) -> Drift:
     """What autogenerate finds in a fresh box of the tree before the change; `database_env` as in make_migration."""
-    draft = _autogenerate(box, tool, ("drift", "0drift0"), database_env, stop)
+    draft = _autogenerate(scratch, tool, ("drift", "0drift0"), database_env)
     functions = _functions(draft.path, draft.text)
     return Drift(*(frozenset(_keys(functions[name])) for name in ("upgrade", "downgrade")))
 
 
 def make_migration(
-    box: Box,
+    scratch: Scratch,
     tool: MigrationTool,
     *,
     message: str,
     rev_id: str,
     database_env: Mapping[str, str],
     baseline: Drift | None = None,
-    stop: Callable[[], bool] | None = None,
 ) -> MadeMigration:
     """Drafts one revision on the head from the models in a fresh box, and tries it up, down and up again there.
 
-    `database_env` is set in the box; a value that is empty or a SQLite URL is led to the scratch database.
+    `database_env` is set in the box; a value that is empty or a URL is led to the scratch database.
     ToolRetry when the models differ in nothing, or when the draft fails (it is shown then).
     """
     if not re.fullmatch(r"[a-z0-9]{4,32}", rev_id):
         raise ToolRetry(f"the revision id {rev_id!r} must be 4 to 32 small letters and digits")
-    draft = _autogenerate(box, tool, (message, rev_id), database_env, stop)
+    draft = _autogenerate(scratch, tool, (message, rev_id), database_env)
     found = _keys(_functions(draft.path, draft.text)["upgrade"])
     drifted = baseline is not None and bool(baseline.upgrade or baseline.downgrade)
     text = _without(draft.path, draft.text, baseline) if baseline and drifted else draft.text
@@ -93,7 +90,7 @@ def make_migration(
         raise ToolRetry(
             f"{draft.path} has revision {source.revision!r} on {source.parents}, not {rev_id!r} on the head"
         )
-    box.put(draft.path, text.encode())
+    scratch.box.put(draft.path, text.encode())
     for arguments in (("upgrade", rev_id), ("downgrade", draft.before or "base"), ("upgrade", rev_id)):
         done = alembic(draft.run, *arguments)
         if not done.ok:
@@ -105,23 +102,22 @@ def make_migration(
 
 
 def _autogenerate(
-    box: Box,
-    tool: MigrationTool,
-    names: tuple[str, str],
-    database_env: Mapping[str, str],
-    stop: Callable[[], bool] | None,
+    scratch: Scratch, tool: MigrationTool, names: tuple[str, str], database_env: Mapping[str, str]
 ) -> _Draft:
     """Upgrades a scratch database to the head and lets autogenerate write one file; `names` is (message, id)."""
+    box = scratch.box
     known = graph(box.files, tool)
     message, rev_id = names
     if known.knows(rev_id):
         raise ToolRetry(f"a revision {rev_id!r} exists already: choose another id")
-    url_names = [name for name, value in database_env.items() if not value or value.startswith("sqlite")]
     config = plain_config(box.files, tool)
-    if engine := other_engine(config, database_env, database_env):
-        raise ToolRefused(f"the project uses {engine}; a draft made on SQLite would have the wrong types")
-    run = point_at(box, config, _DATABASE, url_names=url_names, env=database_env, stop=stop)
-    box.put(_DATABASE, b"")
+    urls = tuple(name for name, value in database_env.items() if not value or "://" in value or ":/" in value)
+    pointing = Pointing(urls, database_env)
+    engine = engine_of(config, pointing)
+    if engine != scratch.dialect:
+        raise ToolRefused(f"the project uses {engine}; a draft made on {scratch.dialect} would have the wrong types")
+    scratch.create()
+    run = point_at(scratch, config, pointing)
     if not (box.files / config.versions[0]).is_dir():  # git keeps no empty folder
         box.put(f"{config.versions[0]}/__init__.py", b"")
     _expect_ok(run, "upgrade", "head")
@@ -137,7 +133,7 @@ def _autogenerate(
         text = (data or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ToolFault(f"autogenerate wrote {added[0]}, which is not UTF-8 text") from error
-    return _Draft(run, added[0], text, known.head)
+    return _Draft(run, added[0], text, known.heads[0] if known.heads else None)
 
 
 def _expect_ok(run: AlembicRun, *arguments: str) -> None:

@@ -1,24 +1,24 @@
 """The one place where approved migrations reach a person's SQLite database: migrated as a copy, swapped in whole."""
 
 import contextlib
-import dataclasses
 import os
 import secrets
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backend_crew.tools.additive import added_only
-from backend_crew.tools.alembic_box import DATABASE, alembic, bring_out, excerpt, limits_for, plain_config, point_at
+from backend_crew.tools.alembic_box import excerpt
 from backend_crew.tools.errors import ToolFault, ToolRefused
-from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.facts import Bookkeeping
+from backend_crew.tools.migrators.protocol import SQLITE, Migrator, Move
 from backend_crew.tools.rehearsal_findings import after_up, kind_of
-from backend_crew.tools.runtime import Runtime
-from backend_crew.tools.sandbox import NoSandbox, Sandbox
+from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.scratches import Place, scratch_of
 from backend_crew.tools.sqlite import (
     broken_references,
     copy_into,
@@ -26,12 +26,11 @@ from backend_crew.tools.sqlite import (
     opened,
     parse_sqlite_url,
     problems,
-    revisions,
+    recorded,
     row_counts,
-    sqlite_revision,
 )
 
-__all__ = ["Applied", "Shown", "apply_sqlite", "parse_sqlite_url", "sqlite_revision"]
+__all__ = ["Applied", "Shown", "apply_sqlite", "parse_sqlite_url"]
 
 _LOCK_S = 10.0
 
@@ -40,8 +39,8 @@ _LOCK_S = 10.0
 class Applied:
     """What was applied; `backup` is a verified copy of the database as it was, readable by its owner only."""
 
-    from_revision: str | None
-    to_revision: str
+    start: tuple[str, ...]
+    goal: tuple[str, ...]
     backup: Path
     seconds: float
 
@@ -57,60 +56,47 @@ class Shown:
     added_only: bool = False  # the rehearsal left everything that was there as it was
 
 
-def apply_sqlite(  # noqa: PLR0913  # every part is a different thing that the caller has at hand
-    sandbox: Sandbox | NoSandbox,
-    tree: Path,
-    at: Path,
-    runtime: Runtime,
-    tool: MigrationTool,
+def apply_sqlite(
+    place: Place | NoSandbox,
+    migrator: Migrator,
+    move: Move,
     *,
     database: Path,
-    env_name: str | None,
-    target: str,
-    expected_revision: str | None,
     shown: Shown,
     backup_dir: Path,
-    env: Mapping[str, str] | None = None,
-    stop: Callable[[], bool] | None = None,
     lock_timeout_s: float = _LOCK_S,
 ) -> Applied:
-    """Brings `database` from `expected_revision` (None: no migration ever ran) to `target`, wholly or not at all.
+    """Brings `database` from `move.start` (what the tool's own table says) to `move.goal`, wholly or not at all.
 
     The database is locked from the copy to the swap, so no other program's write is lost; repository code only ever
     sees the copy. ToolRefused when the database is another one or elsewhere, when the migration fails, or when it does
     to the copy what was not `shown`; ToolFault when the database is missing, busy longer than `lock_timeout_s` or
     damaged. In each case it holds what it held before.
     """
-    if isinstance(sandbox, NoSandbox):
-        raise ToolFault(f"there is no working sandbox: {sandbox.reason}. {sandbox.fix}")
+    if isinstance(place, NoSandbox):
+        raise ToolFault(f"there is no working sandbox: {place.reason}. {place.fix}")
     started = time.monotonic()
-    config = plain_config(tree, tool)
-    with _locked(database, lock_timeout_s) as original:
+    with _locked(database, lock_timeout_s) as original, tempfile.TemporaryDirectory(prefix="apply-") as folder:
         _check_same_file(database, shown)
-        _check_start(original, database, expected_revision)
-        with (
-            sandbox.box(tree, at, runtime, layered=True) as box,
-            tempfile.TemporaryDirectory(prefix="apply-") as private,
-        ):
-            names = (env_name,) if env_name else ()
-            run = point_at(box, config, DATABASE, url_names=names, env=env or {}, stop=stop)
-            box.put(DATABASE, b"")
-            copy_into(original, box.files / DATABASE)
-            run = dataclasses.replace(run, limits=limits_for(database))
-            done = alembic(run, "upgrade", target)
+        _check_start(original, database, migrator, move)
+        private, size = Path(folder), database.stat().st_size
+        copy, migrated = private / "copy.sqlite3", private / "migrated.sqlite3"
+        copy_into(original, copy)
+        with scratch_of(place, SQLITE, private / "scratch", code=migrator.runs_code, size=size) as scratch:
+            scratch.load(copy)
+            copy.unlink()
+            done = migrator.up(scratch, move)
             if not done.ok:
                 raise ToolRefused(f"the migration failed on a copy; {database.name} is unchanged:\n{excerpt(done)}")
-            migrated = bring_out(box, DATABASE, Path(private) / "migrated.sqlite3")
-            if migrated is None:
-                raise ToolRefused(f"the migration removed its database; {database.name} is unchanged")
-            with opened(migrated) as new:
-                _check_migrated(original, new, target)
-                backup = _keep(original, database, expected_revision, backup_dir)
-                _check_as_shown(backup, migrated, shown)
-                if stop is not None and stop():
-                    raise ToolRefused(f"stopped before anything was applied; {database.name} is unchanged")
-                _swap(new, original, target, backup)
-    return Applied(expected_revision, target, backup, time.monotonic() - started)
+            scratch.save(migrated)
+        with opened(migrated) as new:
+            _check_migrated(original, new, migrator, move)
+            backup = _keep(original, database, migrator, backup_dir)
+            _check_as_shown(backup, migrated, migrator, shown)
+            if place.stop is not None and place.stop():
+                raise ToolRefused(f"stopped before anything was applied; {database.name} is unchanged")
+            _swap(new, original, migrator, move, backup)
+    return Applied(move.start, move.goal, backup, time.monotonic() - started)
 
 
 @contextlib.contextmanager
@@ -149,23 +135,25 @@ def _check_same_file(database: Path, shown: Shown) -> None:
         )
 
 
-def _check_start(original: sqlite3.Connection, database: Path, expected: str | None) -> None:
-    found = revisions(original)
-    if found != ((expected,) if expected else ()):
+def _check_start(original: sqlite3.Connection, database: Path, book: Bookkeeping, move: Move) -> None:
+    found = recorded(original, book)
+    if found != move.start:
         raise ToolRefused(
-            f"{database.name} is at {', '.join(found) or 'no revision'}, and the approval was for a database at "
-            f"{expected or 'no revision'}; nothing was applied. Rehearse and approve again"
+            f"{database.name} is at {_place(found)}, and the approval was for a database at {_place(move.start)}; "
+            "nothing was applied. Rehearse and approve again"
         )
     if damage := problems(original):
         raise ToolFault(f"{database.name} is damaged ({damage[0]}); nothing was applied. Repair it first")
 
 
-def _check_migrated(original: sqlite3.Connection, new: sqlite3.Connection, target: str) -> None:
-    found = revisions(new)
-    if found != (target,):
-        raise ToolRefused(
-            f"the copy ended at {', '.join(found) or 'no revision'} instead of {target}; nothing was applied"
-        )
+def _place(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "no revision"
+
+
+def _check_migrated(original: sqlite3.Connection, new: sqlite3.Connection, book: Bookkeeping, move: Move) -> None:
+    found = recorded(new, book)
+    if found != move.goal:
+        raise ToolRefused(f"the copy ended at {_place(found)} instead of {_place(move.goal)}; nothing was applied")
     if damage := problems(new):
         raise ToolRefused(f"the migrated copy is damaged ({damage[0]}); nothing was applied")
     known = broken_references(original)
@@ -179,10 +167,10 @@ def _check_migrated(original: sqlite3.Connection, new: sqlite3.Connection, targe
         raise ToolRefused(f"the migration changed the page size from {sizes[0]} to {sizes[1]}; nothing was applied")
 
 
-def _check_as_shown(before: Path, migrated: Path, shown: Shown) -> None:
+def _check_as_shown(before: Path, migrated: Path, book: Bookkeeping, shown: Shown) -> None:
     """Compares what happened with what was approved: a migration can do something else the second time it runs."""
     with opened(before) as old, opened(migrated) as new:
-        was, now = facts(old), facts(new)
+        was, now = facts(old, book), facts(new, book)
     if now.digest != shown.schema:
         raise ToolRefused(
             "the migrations made another schema than in the rehearsal that was approved; nothing was applied. "
@@ -200,15 +188,19 @@ def _check_as_shown(before: Path, migrated: Path, shown: Shown) -> None:
         )
 
 
-def _keep(original: sqlite3.Connection, database: Path, revision: str | None, folder: Path) -> Path:
+def _keep(original: sqlite3.Connection, database: Path, book: Bookkeeping, folder: Path) -> Path:
     """A backup of the locked database that was opened again, checked, and found to hold every row."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = folder / f"{database.stem}-{revision or 'base'}-{moment}-{secrets.token_hex(3)}.sqlite3"
+    path = folder / f"{database.stem}-{moment}-{secrets.token_hex(3)}.sqlite3"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     copy_into(original, path)
     with opened(path) as copy:
-        if problems(copy) or row_counts(copy) != row_counts(original) or revisions(copy) != revisions(original):
+        if (
+            problems(copy)
+            or row_counts(copy) != row_counts(original)
+            or recorded(copy, book) != recorded(original, book)
+        ):
             raise ToolFault(f"the backup {path} does not hold what {database.name} holds; nothing was applied")
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -218,13 +210,13 @@ def _keep(original: sqlite3.Connection, database: Path, revision: str | None, fo
     return path
 
 
-def _swap(new: sqlite3.Connection, original: sqlite3.Connection, target: str, backup: Path) -> None:
+def _swap(new: sqlite3.Connection, original: sqlite3.Connection, book: Bookkeeping, move: Move, backup: Path) -> None:
     """Replaces the content in one SQLite transaction; a process killed in it leaves a journal that undoes it."""
     try:
         new.backup(original)
     except sqlite3.Error as error:
         raise ToolFault(f"applying failed and was rolled back ({error}); a backup is {backup}") from error
-    if revisions(original) == (target,) and not problems(original):
+    if recorded(original, book) == move.goal and not problems(original):
         return
     with opened(backup) as old:
         old.backup(original)

@@ -1,8 +1,23 @@
 """What a database holds, in words that are the same for every engine: schema lines, rows, values, checksums."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+#: Runs one SELECT and returns its rows; no rows where the table that it names is missing.
+Ask = Callable[[str], list[tuple[Any, ...]]]
+
+
+class Bookkeeping(Protocol):
+    """What a migration tool keeps in a database for itself."""
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Its own tables, without their schema, in lower case: no part of what is compared."""
+
+    def recorded(self, ask: Ask) -> tuple[str, ...]:
+        """What a database's own table says was applied, sorted; () where no migration ever ran."""
 
 
 @dataclass(frozen=True)

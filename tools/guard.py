@@ -1,22 +1,24 @@
 """The migration guard: what is pending in a repository, rehearsed and linted, with one verdict over both."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend_crew.tools import alembic_box, migration_lint, migrations
-from backend_crew.tools.alembic import graph
-from backend_crew.tools.errors import ToolError
+from backend_crew.tools import migration_lint, migrations
+from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.lint_rules import LintFinding
 from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.migrators.find import migrator_of
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Pointing
 from backend_crew.tools.rehearsal import Rehearsal, pending, rehearse
-from backend_crew.tools.runtime import Runtime
-from backend_crew.tools.sandbox import NoSandbox, Sandbox
+from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.scratches import Place
+from backend_crew.tools.sources import Source
 
 CLEAN, FINDINGS, NOT_REHEARSED, FAILED = "clean", "findings", "not rehearsed", "failed"
 EXIT_CODES: Mapping[str, int] = {CLEAN: 0, FAILED: 1, FINDINGS: 6, NOT_REHEARSED: 7}
 _ORDER = (FAILED, FINDINGS, NOT_REHEARSED, CLEAN)
-_DIALECTS = {None: "sqlite", "PostgreSQL": "postgresql", "CockroachDB": "postgresql"}
+_DIALECTS = {SQLITE: "sqlite", POSTGRESQL: "postgresql", "CockroachDB": "postgresql"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Asked:
     target: str | None = None
     env_name: str | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    database: Path | None = None
+    source: Source | None = None
     uncommitted: tuple[str, ...] = ()
 
 
@@ -49,62 +51,50 @@ def worst(found: tuple[Guarded, ...]) -> str:
     return next((status for status in _ORDER if any(one.status == status for one in found)), NOT_REHEARSED)
 
 
-def guard(
-    sandbox: Sandbox | NoSandbox,
-    tree: Path,
-    at: Path,
-    runtime: Runtime,
-    tool: MigrationTool,
-    asked: Asked,
-    stop: Callable[[], bool] | None = None,
-) -> Guarded:
-    """Rehearses and lints what is pending of one tool; `tree` is a private copy, `at` where commands see it.
+def guard(place: Place | NoSandbox, tree: Path, tool: MigrationTool, asked: Asked) -> Guarded:
+    """Rehearses and lints what is pending of one tool in `tree`, a private copy.
 
-    Nothing of the repository runs outside the sandbox, and `asked.database` is only read.
+    Nothing of the repository runs outside the sandbox, and `asked.source` is only read.
     """
-    if not tool.can_rehearse:
+    pointing = Pointing((asked.env_name,) if asked.env_name else (), asked.env)
+    migrator = migrator_of(tree, tool, pointing)
+    if migrator is None:
         files = migrations.new_files(tool, _paths(tree))
         return Guarded(tool, NOT_REHEARSED, migrations.why_not_rehearsed(tool), files)
     try:
-        config = alembic_box.plain_config(tree, tool)
-        engine = alembic_box.other_engine(config, (asked.env_name,) if asked.env_name else (), asked.env)
-        place = None if engine else asked.database
-        start = asked.start or (None if place else _before_uncommitted(tree, tool, asked))
-        new = pending(tree, tool, before=start, target=asked.target, database=place)
+        engine = migrator.engine()
+        source = asked.source if asked.source and asked.source.dialect == engine else None
+        start = _from(migrator, asked) if asked.start else None if source else _before_uncommitted(migrator, asked)
+        new = pending(migrator, source=source, before=start, target=asked.target)
     except ToolError as error:
         return Guarded(tool, NOT_REHEARSED, str(error))
     files, dialect = tuple(one.path for one in new), _DIALECTS.get(engine)
     if not files:
         return Guarded(tool, CLEAN, "nothing is pending", dialect=dialect)
     found = [one for path in files for one in _linted(tree, path, tool, dialect)]
-    if engine:
-        done = Rehearsal("not rehearsed", f"the project uses {engine}, and only SQLite can be rehearsed")
-    else:
-        done = rehearse(
-            sandbox,
-            tree,
-            at,
-            runtime,
-            tool,
-            before=start,
-            target=asked.target,
-            database=place,
-            env_name=asked.env_name,
-            env=asked.env,
-            stop=stop,
-        )
+    done = rehearse(place, migrator, source=source, before=start, target=asked.target)
     # What a rehearsal sees is the work of all files together; it is shown at the last of them.
     found += [_as_lint(one.severity, one.text, files[-1]) for one in done.findings]
     status, reason = _status(done, found)
-    if start is None and place is None:
+    if start is None and source is None:
         reason += "; only the newest revision was looked at, --from names an earlier start"
     return Guarded(tool, status, reason, files, dialect, tuple(found), done)
 
 
-def _before_uncommitted(tree: Path, tool: MigrationTool, asked: Asked) -> str | None:
+def _before_uncommitted(migrator: Migrator, asked: Asked) -> tuple[str, ...] | None:
     """Where a database is that lacks the files nobody has committed yet; None when every file is committed."""
-    added = migrations.new_files(tool, asked.uncommitted)
-    return (graph(tree, tool).before(added) or "base") if added and asked.target is None else None
+    added = migrations.new_files(migrator.tool, asked.uncommitted)
+    return migrator.history().before(added) if added and asked.target is None else None
+
+
+def _from(migrator: Migrator, asked: Asked) -> tuple[str, ...]:
+    """What the tool's table says where the person's --from is the newest that ran; "base" is an empty database."""
+    if asked.start == "base":
+        return ()
+    history, start = migrator.history(), str(asked.start)
+    if not history.knows(start):
+        raise ToolRetry(f"the start {start} is no migration of this repository")
+    return history.after((), history.between((), (start,)))
 
 
 def _status(done: Rehearsal, found: list[LintFinding]) -> tuple[str, str]:

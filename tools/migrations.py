@@ -98,6 +98,8 @@ _RULES = (
     _Rule("yoyo", r"[^/]+\.sql", _YOYO_FILES, _YOYO, proof=r"^--\s*depends\s*:"),
     _Rule("yoyo", r"[^/]*migrations?[^/]*/[^/]+\.py", _YOYO_FILES, _YOYO, proof=r"^from yoyo import .*\bstep\b"),
 )  # fmt: skip
+# With Alembic, those that `migrators` know how to move; the files of others are shown.
+_REHEARSED = frozenset({"django", "goose", "golang-migrate", "dbmate", "yoyo", "flyway", "prisma", "drizzle"})
 # Last, and only where no tool above owns the folder: which program runs these files is not known.
 _PLAIN_SQL = _Rule("sql", r"migrations?/V?\d+[\w.-]*\.sql", r"[^/]+\.sql", "")
 
@@ -132,16 +134,11 @@ def new_files(tool: MigrationTool, changed: Sequence[str]) -> tuple[str, ...]:
 
 def why_not_rehearsed(tool: MigrationTool) -> str:
     """Why a tool's migrations are only shown here, in words for a person."""
-    if tool.name == "prisma":
-        return (
-            "Prisma applies them with an engine that it downloads from its own host, and nothing is downloaded here: "
-            "a Prisma repository is read, and its migrations are shown whole, but they cannot be run"
-        )
     if tool.name == "sql":
         return "these SQL files are run by a program of the repository's own, so they are shown whole and not tried"
     if tool.name == "alembic":
         return f"Alembic as it is set up in {tool.config} cannot be driven by its own command line alone"
-    return f"only Alembic's migrations can be rehearsed here; those of {tool.name.capitalize()} are shown whole"
+    return f"rehearsal is not available for {tool.name.capitalize()}: its migrations are shown whole, and not tried"
 
 
 def _own_script(root: Path) -> tuple[str, ...]:
@@ -204,7 +201,8 @@ def _matches(root: Path, rule: _Rule, paths: Sequence[str]) -> list[MigrationToo
         folder = _folder(rule, path, text)
         line = text.count("\n", 0, proof.start()) + 1 if proof else 1
         command = rule.command.format(folder=folder or ".", config=path).split()
-        found.setdefault(folder, MigrationTool(rule.name, path, folder, False, tuple(command), f"{path}:{line}"))
+        able = rule.name in _REHEARSED
+        found.setdefault(folder, MigrationTool(rule.name, path, folder, able, tuple(command), f"{path}:{line}"))
     return list(found.values())
 
 

@@ -1,40 +1,41 @@
 """Migrations tried on a throw-away copy that holds data: up, down, up again, and what that did to schema and data."""
 
-import dataclasses
-import functools
+import contextlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backend_crew.tools import sample_rows
 from backend_crew.tools.additive import added_only
-from backend_crew.tools.alembic import AlembicGraph, graph
-from backend_crew.tools.alembic_box import (
-    DATABASE,
-    SCRATCH,
-    AlembicRun,
-    alembic,
-    bring_out,
-    excerpt,
-    limits_for,
-    other_engine,
-    plain_config,
-    point_at,
-)
+from backend_crew.tools.alembic_box import excerpt, reason_in
 from backend_crew.tools.errors import ToolError, ToolRetry
-from backend_crew.tools.migrations import MigrationFile, MigrationTool
-from backend_crew.tools.rehearsal_findings import Finding, after_again, after_down, after_up, of_files
-from backend_crew.tools.runtime import Runtime
-from backend_crew.tools.sandbox import NoSandbox, Sandbox
-from backend_crew.tools.sqlite import DatabaseFacts, TableFacts, facts, opened, snapshot, sqlite_revision
+from backend_crew.tools.facts import Ask, DatabaseFacts, TableFacts
+from backend_crew.tools.migrations import MigrationFile
+from backend_crew.tools.migrators.history import History
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Scratch, Script, Segment
+from backend_crew.tools.pg_scratch import PostgresScratch
+from backend_crew.tools.pg_trace import Traced, trace
+from backend_crew.tools.rehearsal_findings import (
+    Finding,
+    after_again,
+    after_down,
+    after_up,
+    of_files,
+    of_script,
+    of_violation,
+)
+from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.scratches import Place, scratch_of
+from backend_crew.tools.sources import Source
+from backend_crew.tools.violations import violations
 
 COPY = "copy of the database"
+SCHEMA = "copy of the schema, with generated rows"
 GENERATED = "generated rows"
-_BASE = f"{SCRATCH}/base.sqlite3"
+_VIOLATIONS = 6  # each costs a run of the tool
 _ELSEWHERE = (
-    "Alembic ended without an error, but the database it was led to is not at the expected revision: "
-    "env.py seems to take its URL from elsewhere. Name the variable it reads"
+    "the migration tool ended without an error, but the database it was led to is not where it should be: "
+    "the repository's code seems to take its URL from elsewhere. Name the variable it reads"
 )
 
 
@@ -56,22 +57,28 @@ class Rehearsal:
 
     status: str  # "passed", "failed" or "not rehearsed"
     reason: str
-    data: str = GENERATED  # or COPY
+    data: str = GENERATED  # or COPY, or SCHEMA where the database is large
     steps: tuple[Step, ...] = ()
     findings: tuple[Finding, ...] = ()
     sql_up: str | None = None
     sql_down: str | None = None
-    from_revision: str | None = None
+    segments: tuple[Segment, ...] = ()  # of `sql_up`, as they would be applied
+    from_revision: str | None = None  # in words for a person; `start` and `goal` are what the tool's table says
     to_revision: str | None = None
+    start: tuple[str, ...] = ()
+    goal: tuple[str, ...] = ()
+    dialect: str = SQLITE
+    trace: tuple[Traced, ...] = ()  # PostgreSQL: what each statement locked and rewrote
     added_only: bool = False  # the upgrade left everything that was there as it was, rows and values too
 
 
 @dataclass(frozen=True)
-class _Plan:
-    revisions: AlembicGraph
-    start: str | None
-    target: str
-    new: tuple[MigrationFile, ...]
+class Plan:
+    """From where to where, over what, and with which data."""
+
+    history: History
+    move: Move
+    dialect: str
     data: str
     # False: a downgrade to the start leaves another branch in place, so it cannot be compared with what was there.
     one_line: bool
@@ -86,201 +93,284 @@ class _NothingNew(_NotRehearsed):
     """There is nothing to try."""
 
 
-def rehearse(  # noqa: PLR0913  # every part is a different thing that the caller has at hand
-    sandbox: Sandbox | NoSandbox,
-    tree: Path,
-    at: Path,
-    runtime: Runtime,
-    tool: MigrationTool,
+def rehearse(
+    place: Place | NoSandbox,
+    migrator: Migrator,
     *,
-    before: str | None = None,
+    source: Source | None = None,
+    before: Sequence[str] | None = None,
     target: str | None = None,
-    database: Path | None = None,
-    env_name: str | None = None,
-    env: Mapping[str, str] | None = None,
-    stop: Callable[[], bool] | None = None,
 ) -> Rehearsal:
-    """Upgrades from `before` to `target`, back, and again, in a box, on a copy of `database` or on generated rows.
+    """Upgrades from `before` to `target`, back, and again, in a box, on a copy of `source` or on generated rows.
 
-    `before` None means where `database` is, or without one the parent of the target; "base" means empty.
-    `target` None means the head.
-    `env_name` is the variable that env.py reads its URL from; None: it is sqlalchemy.url of alembic.ini.
+    `before` is what the tool's table says there, () for an empty database; None means where `source` is, or without one
+    all but the newest migration. `target` None means the heads.
     """
-    if isinstance(sandbox, NoSandbox):
-        return Rehearsal("not rehearsed", f"there is no working sandbox: {sandbox.reason}. {sandbox.fix}")
-    names = (env_name,) if env_name else ()
+    data = COPY if source else GENERATED
+    if isinstance(place, NoSandbox):
+        return Rehearsal("not rehearsed", f"there is no working sandbox: {place.reason}. {place.fix}", data)
     try:
-        config = plain_config(tree, tool)
-        if database is None and (engine := other_engine(config, names, env or {})):
-            raise _NotRehearsed(f"the project uses {engine}, and only SQLite can be rehearsed")
-        plan = _plan(graph(tree, tool), before, target, database)
-        with (
-            sandbox.box(tree, at, runtime, layered=True) as box,
-            sandbox.box(tree, at, runtime, layered=True) as bare,
-            tempfile.TemporaryDirectory(prefix="rehearsal-") as private,
-        ):
-            lead, lead_bare = (
-                functools.partial(point_at, one, config, url_names=names, env=env or {}, stop=stop)
-                for one in (box, bare)
-            )
-            run = _with_copy(lead, database) if database else _with_rows(lead, plan, Path(private))
-            # SQL is rendered where no data is: the code that renders it could print rows instead.
-            renderer = lead_bare(DATABASE)
-            bare.put(DATABASE, b"")
-            return _rehearse(run, renderer, plan, Path(private))
+        plan = _plan(migrator, before, target, source)
+        with tempfile.TemporaryDirectory(prefix="rehearsal-") as private:
+            return _Rehearsing(place, migrator, plan, source, Path(private)).all()
     except (_NotRehearsed, ToolError) as error:
-        return Rehearsal("not rehearsed", str(error), data=COPY if database else GENERATED)
+        return Rehearsal("not rehearsed", str(error), data)
 
 
 def pending(
-    tree: Path, tool: MigrationTool, *, before: str | None, target: str | None, database: Path | None
+    migrator: Migrator, *, source: Source | None, before: Sequence[str] | None, target: str | None
 ) -> tuple[MigrationFile, ...]:
     """The files that a rehearsal from and to the same places would run, in order; ToolRetry says why none can."""
     try:
-        return _plan(graph(tree, tool), before, target, database).new
+        return _move(migrator, migrator.history(), before, target, source).files
     except _NothingNew:
         return ()
     except _NotRehearsed as error:
         raise ToolRetry(str(error)) from error
 
 
-def _plan(revisions: AlembicGraph, before: str | None, target: str | None, database: Path | None) -> _Plan:
+def _plan(migrator: Migrator, before: Sequence[str] | None, target: str | None, source: Source | None) -> Plan:
     """From where to where; raises _NotRehearsed when there is nothing to try or no place to start."""
-    end = revisions.head if target in (None, "head") else target
-    if end is None:
-        raise _NotRehearsed("there are no revisions")
-    if not revisions.knows(end):
-        raise _NotRehearsed(f"the target {end} is no revision of this repository")
-    start = None if before == "base" else before
-    if database is not None:
-        found = sqlite_revision(database)
-        if before is not None and found != start:
-            raise _NotRehearsed(f"{database.name} is at {found or 'no revision'}, and {before} was expected")
-        start = found
-    elif before is None:
-        parents = next(file.parents for file in revisions.files if file.revision == end)
-        if len(parents) > 1:
-            raise _NotRehearsed(f"the target {end} merges {', '.join(parents)}: name the revision to start from")
-        start = parents[0] if parents else None
-    if start is not None and not revisions.knows(start):
-        raise _NotRehearsed(f"the start {start} is no revision of this repository")
-    new = revisions.between(start, end)
-    if not new:
-        raise _NothingNew(f"nothing is new: {start} is at or after {end}")
-    if start is not None and not revisions.follows(end, start):
-        raise _NotRehearsed(f"{end} does not follow {start}: name a target that does")
-    one_line = start is None or all(revisions.follows(file.revision, start) for file in new)
-    return _Plan(revisions, start, end, new, COPY if database else GENERATED, one_line)
-
-
-def _with_copy(lead: Callable[[str], AlembicRun], database: Path) -> AlembicRun:
-    """A run on a copy of the person's database, which is only read, and that before anything ran in the box."""
-    run = lead(DATABASE)
-    run.box.put(DATABASE, b"")  # made by the box, so that its user owns it
-    snapshot(database, run.box.files / DATABASE)
-    return dataclasses.replace(run, limits=limits_for(database))
-
-
-def _with_rows(lead: Callable[[str], AlembicRun], plan: _Plan, private: Path) -> AlembicRun:
-    """A run on a database that the old revisions made and that trusted code put rows into."""
-    if plan.start is None:
-        run = lead(DATABASE)
-        run.box.put(DATABASE, b"")
-        return run
-    first = lead(_BASE)
-    first.box.put(_BASE, b"")
-    done = alembic(first, "upgrade", plan.start)
-    if not done.ok:
-        raise _NotRehearsed(f"the earlier revisions do not run on an empty database:\n{excerpt(done)}")
-    base = bring_out(first.box, _BASE, private / "base.sqlite3")
-    if base is None or sqlite_revision(base) != plan.start:
-        raise _NotRehearsed(_ELSEWHERE)
-    plan.empty.update(sample_rows.fill(base))
-    clean = private / "clean.sqlite3"
-    snapshot(base, clean)
-    # Another name, so that nothing the first run left beside its database is taken for a journal of this one.
-    run = lead(DATABASE)
-    run.box.put(DATABASE, clean.read_bytes())
-    return run
-
-
-def _rehearse(run: AlembicRun, renderer: AlembicRun, plan: _Plan, private: Path) -> Rehearsal:
-    findings = of_files(plan.revisions, plan.new)
-    findings += [Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()]
-    if not plan.one_line:
-        text = "going back was not tried: the new files join another branch; a start before the fork would try it"
-        findings.append(Finding("warning", text))
-    before = _look(run, private / "before")
-    steps, seen = _steps(run, plan, private)
-    # The last line is the error itself; the step keeps the rest.
-    failed = [(step.name, step.detail.splitlines()[-1]) for step in steps if not step.ok]
-    findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
-    up, down, again = (seen.get(name) for name in ("up", "down", "up again"))
-    if before and up:
-        findings += after_up(before, up)
-    if before and up and down:
-        findings += after_down(before, up, down)
-    if up and again:
-        findings += after_again(up, again)
-    sql_up = _sql(renderer, "upgrade", plan.start or "base", plan.target, findings) if up else None
-    sql_down = _sql(renderer, "downgrade", plan.target, plan.start or "base", findings) if down else None
-    bad = [finding.text for finding in findings if finding.severity == "error"]
-    return Rehearsal(
-        status="failed" if bad else "passed",
-        reason=bad[0]
-        if bad
-        else f"{len(plan.new)} new revisions went through {', '.join(step.name for step in steps)}",
-        data=plan.data,
-        steps=tuple(steps),
-        findings=tuple(findings),
-        sql_up=sql_up,
-        sql_down=sql_down,
-        from_revision=plan.start,
-        to_revision=plan.target,
-        added_only=before is not None and up is not None and added_only(before, up),
+    dialect = source.dialect if source else migrator.engine()
+    if dialect not in (SQLITE, POSTGRESQL):
+        raise _NotRehearsed(f"the project uses {dialect}, and only SQLite and PostgreSQL can be rehearsed")
+    history = migrator.history()
+    move = _move(migrator, history, before, target, source)
+    one_line = not history.cumulative or all(
+        history.follows(file.revision, one) for file in move.files for one in move.start
     )
+    data = GENERATED if source is None else COPY if source.whole else SCHEMA
+    return Plan(history, move, dialect, data, one_line)
 
 
-def _steps(run: AlembicRun, plan: _Plan, private: Path) -> tuple[list[Step], dict[str, DatabaseFacts]]:
-    """The legs until one fails, and what each that did not fail left behind."""
-    legs: list[tuple[str, tuple[str, str], str | None]] = [("up", ("upgrade", plan.target), plan.target)]
-    # A downgrade that says it cannot go back is believed.
-    if plan.one_line and not any(file.revision in plan.revisions.irreversible for file in plan.new):
-        legs.append(("down", ("downgrade", plan.start or "base"), plan.start))
-        legs.append(("up again", ("upgrade", plan.target), plan.target))
-    steps: list[Step] = []
-    seen: dict[str, DatabaseFacts] = {}
-    for name, arguments, goal in legs:
-        done = alembic(run, *arguments)
-        if done.stopped:
-            raise _NotRehearsed("it was stopped")
-        found = _look(run, private / name)
-        arrived = found is not None and found.revisions == ((goal,) if goal else ())
-        if done.ok and not steps and found and found.revisions == ((plan.start,) if plan.start else ()):
-            raise _NotRehearsed(_ELSEWHERE)
-        detail = "" if done.ok and arrived else excerpt(done) if not done.ok else _ELSEWHERE
-        digest, tables = (found.digest, found.tables) if found else ("", {})
-        steps.append(Step(name, not detail, done.seconds, detail, digest, tables))
-        if detail or found is None:
-            break
-        seen[name] = found
-    return steps, seen
+def _move(
+    migrator: Migrator, history: History, before: Sequence[str] | None, target: str | None, source: Source | None
+) -> Move:
+    ends = history.heads if target in (None, "head") else (str(target),)
+    if not ends:
+        raise _NotRehearsed("there are no migrations")
+    if unknown := [name for name in ends if not history.knows(name)]:
+        raise _NotRehearsed(f"the target {unknown[0]} is no migration of this repository")
+    start = _start(migrator, history, before, ends, source)
+    if history.cumulative and (unknown := [name for name in start if not history.knows(name)]):
+        raise _NotRehearsed(f"the start {unknown[0]} is no migration of this repository")
+    files = history.between(start, ends)
+    if not files:
+        raise _NothingNew(f"nothing is new: {history.label(start)} is at or after {', '.join(ends)}")
+    goal = history.after(start, files)
+    if history.cumulative and len(goal) > 1:
+        raise _NotRehearsed(f"{', '.join(ends)} does not follow {history.label(start)}: name a target that does")
+    return Move(start, goal, files)
 
 
-def _look(run: AlembicRun, target: Path) -> DatabaseFacts | None:
-    """The facts of the box's database, read from a copy outside; None when it is gone."""
-    copy = bring_out(run.box, run.database, target)
-    if copy is None:
-        return None
-    with opened(copy) as connection:
-        return facts(connection)
+def _start(
+    migrator: Migrator, history: History, before: Sequence[str] | None, ends: Sequence[str], source: Source | None
+) -> tuple[str, ...]:
+    if source is not None:
+        found = source.recorded(migrator)
+        if before is not None and found != tuple(before):
+            at, wanted = history.label(found), history.label(before)
+            raise _NotRehearsed(f"{source.name} is at {at}, and {wanted} was expected")
+        return found
+    if before is not None:
+        return tuple(before)
+    newest = history.between((), ends)[-1]
+    if history.cumulative and len(newest.parents) > 1:
+        raise _NotRehearsed(
+            f"the target {newest.revision} merges {', '.join(newest.parents)}: name the one to start from"
+        )
+    return history.after((), [file for file in history.between((), ends) if file is not newest])
 
 
-def _sql(run: AlembicRun, command: str, start: str, end: str, findings: list[Finding]) -> str | None:
-    """The SQL of one direction as Alembic renders it; None and a finding where it needs a live database."""
-    done = alembic(run, command, f"{start}:{end}", "--sql")
-    if done.ok and not done.truncated:
-        return done.stdout
-    why = "it is longer than can be shown" if done.ok else excerpt(done).splitlines()[-1]
-    findings.append(Finding("info", f"the SQL of the {command} cannot be rendered without a database: {why}"))
-    return None
+@dataclass(frozen=True)
+class _Rehearsing:
+    """One rehearsal: the same base of data is moved by the tool in one box, and by its rendered SQL in another."""
+
+    place: Place
+    migrator: Migrator
+    plan: Plan
+    source: Source | None
+    private: Path
+    seen: dict[str, DatabaseFacts] = field(default_factory=dict)
+
+    def all(self) -> Rehearsal:
+        """The legs, what they did, and whether the SQL that a person reads does the same."""
+        plan = self.plan
+        base = self._base()
+        findings = of_files(plan.history, plan.move.files)
+        findings += [
+            Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()
+        ]
+        concerns = [*self.migrator.warnings, *(self.source.recorded(_Concerns(self.migrator)) if self.source else ())]
+        findings += [Finding("warning", text) for text in concerns]
+        if self.source and self.source.difference:
+            findings.append(Finding("info", self.source.difference))
+        if not plan.one_line:
+            text = "going back was not tried: the new files join another branch; a start before the fork would try it"
+            findings.append(Finding("warning", text))
+        with self._scratch("legs", code=self.migrator.runs_code) as scratch:
+            _make(scratch, base)
+            before = scratch.facts(self.migrator)
+            steps = self._legs(scratch)
+        failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
+        findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
+        up, down, again = (self.seen.get(name) for name in ("up", "down", "up again"))
+        if before and up:
+            findings += after_up(before, up)
+        if before and up and down:
+            findings += after_down(before, up, down)
+        if up and again:
+            findings += after_again(up, again)
+        scripts = self._render(findings, [name for name, found in (("up", up), ("down", down)) if found])
+        traced: tuple[Traced, ...] = ()
+        if before and up and (script := scripts.get("up")) and (self.migrator.runs_code or plan.dialect == POSTGRESQL):
+            executed, why, traced = self._executed(base, script)
+            findings += of_script(before, up, again, executed, why)
+        if before and up and base and plan.data != COPY:
+            findings += self._violated(base, before, up)
+        bad = [finding.text for finding in findings if finding.severity == "error"]
+        passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
+        return Rehearsal(
+            status="failed" if bad else "passed",
+            reason=bad[0] if bad else passed,
+            data=plan.data,
+            steps=tuple(steps),
+            findings=tuple(findings),
+            sql_up=scripts["up"].text if "up" in scripts else None,
+            sql_down=scripts["down"].text if "down" in scripts else None,
+            segments=scripts["up"].segments if "up" in scripts else (),
+            from_revision=plan.history.label(plan.move.start) if plan.move.start else None,
+            to_revision=plan.history.label(plan.move.goal),
+            start=plan.move.start,
+            goal=plan.move.goal,
+            dialect=plan.dialect,
+            trace=traced,
+            added_only=before is not None and up is not None and added_only(before, up),
+        )
+
+    def _scratch(self, name: str, *, code: bool) -> contextlib.AbstractContextManager[Scratch]:
+        size = self.source.size if self.source else 0
+        major = self.source.major if self.source else None
+        return scratch_of(self.place, self.plan.dialect, self.private / name, code=code, size=size, major=major)
+
+    def _base(self) -> Path | None:
+        """What every box starts from: a copy of the person's database, or made-up rows in what older files make."""
+        start, base = self.plan.move.start, self.private / "base"
+        if self.source:
+            self.source.copy(base)
+            if self.plan.data == SCHEMA:
+                with self._scratch("filled", code=False) as scratch:
+                    scratch.load(base)
+                    self.plan.empty.update(scratch.fill(self.migrator))
+                    scratch.save(base)
+            return base
+        if not start:
+            return None
+        with self._scratch("older", code=self.migrator.runs_code) as scratch:
+            scratch.create()
+            files = tuple(file for file in self.plan.history.files if file.revision in self.plan.history.had(start))
+            done = self.migrator.up(scratch, Move((), start, files))
+            if not done.ok:
+                raise _NotRehearsed(f"the earlier revisions do not run on an empty database:\n{excerpt(done)}")
+            found = scratch.facts(self.migrator)
+            if found is None or found.recorded != start:
+                raise _NotRehearsed(_ELSEWHERE)
+            self.plan.empty.update(scratch.fill(self.migrator))
+            scratch.save(base)
+        return base
+
+    def _legs(self, scratch: Scratch) -> list[Step]:
+        """The legs until one fails; what each that did not fail left behind goes to `seen`."""
+        plan, move = self.plan, self.plan.move
+        legs = [("up", self.migrator.up, move.goal)]
+        # A downgrade that says it cannot go back is believed.
+        if plan.one_line and not any(file.revision in plan.history.irreversible for file in move.files):
+            legs += [("down", self.migrator.down, move.start), ("up again", self.migrator.up, move.goal)]
+        steps: list[Step] = []
+        for name, step, goal in legs:
+            done = step(scratch, move)
+            if done.stopped:
+                raise _NotRehearsed("it was stopped")
+            found = scratch.facts(self.migrator)
+            arrived = found is not None and found.recorded == goal
+            if done.ok and not steps and found and found.recorded == move.start:
+                raise _NotRehearsed(_ELSEWHERE)
+            detail = "" if done.ok and arrived else excerpt(done) if not done.ok else _ELSEWHERE
+            digest, tables = (found.digest, found.tables) if found else ("", {})
+            steps.append(Step(name, not detail, done.seconds, detail, digest, tables))
+            if detail or found is None:
+                break
+            self.seen[name] = found
+        return steps
+
+    def _render(self, findings: list[Finding], directions: Sequence[str]) -> dict[str, Script]:
+        """The SQL of each direction, rendered where no data is: the code that renders it could print rows instead."""
+        scripts: dict[str, Script] = {}
+        with self._scratch("rendering", code=self.migrator.runs_code) as scratch:
+            scratch.create()
+            for direction in directions:
+                script = self.migrator.render(scratch, self.plan.move, direction)
+                if isinstance(script, Script):
+                    scripts[direction] = script
+                else:
+                    findings.append(Finding("info", script))
+        return scripts
+
+    def _violated(self, base: Path, before: DatabaseFacts, up: DatabaseFacts) -> list[Finding]:
+        """What becomes of rows that break the rules which the upgrade adds; a person's own copy shows its own rows."""
+        findings: list[Finding] = []
+        found = violations(before, up, self.plan.dialect)
+        for number, one in enumerate(found[:_VIOLATIONS]):
+            broken = self.private / f"broken-{number}"
+            if not any(self._made(base, script, broken, f"{number}-{part}") for part, script in enumerate(one.scripts)):
+                findings.append(Finding("info", f"no row that breaks the new rule {one.rule} could be made"))
+                continue
+            with self._scratch(f"violated-{number}", code=self.migrator.runs_code) as scratch:
+                scratch.load(broken)
+                done = self.migrator.up(scratch, self.plan.move)
+                findings += of_violation(
+                    one, before, scratch.facts(self.migrator), excerpt(done) if not done.ok else ""
+                )
+        if len(found) > _VIOLATIONS:
+            text = f"{len(found) - _VIOLATIONS} more new rules were not tried with rows that break them"
+            findings.append(Finding("info", text))
+        return findings
+
+    def _made(self, base: Path, script: Script, target: Path, name: str) -> bool:
+        """Whether a script could be run on the base; `target` holds the outcome."""
+        with self._scratch(f"breaking-{name}", code=False) as scratch:
+            scratch.load(base)
+            done = scratch.execute(script)
+            if done.ok:
+                scratch.save(target)
+            return done.ok
+
+    def _executed(self, base: Path | None, script: Script) -> tuple[DatabaseFacts | None, str, tuple[Traced, ...]]:
+        """The rendered SQL run with nothing of the repository around it: what it made or why it failed, and its locks."""
+        with self._scratch("rendered", code=False) as scratch:
+            _make(scratch, base)
+            traced = trace(scratch, script).statements if isinstance(scratch, PostgresScratch) else ()
+            done = scratch.execute(script)
+            why = "" if done.ok else reason_in(excerpt(done))
+            return scratch.facts(self.migrator) if done.ok else None, why, traced
+
+
+@dataclass(frozen=True)
+class _Concerns:
+    """Asks a database what its migrator worries about there, in the way that it is asked what was recorded."""
+
+    migrator: Migrator
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return self.migrator.tables
+
+    def recorded(self, ask: Ask) -> tuple[str, ...]:
+        return self.migrator.concerns(ask)
+
+
+def _make(scratch: Scratch, base: Path | None) -> None:
+    if base is None:
+        scratch.create()
+    else:
+        scratch.load(base)

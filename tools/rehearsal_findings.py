@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from backend_crew.tools.alembic import AlembicGraph
+from backend_crew.tools.facts import DatabaseFacts, TableFacts
 from backend_crew.tools.migrations import MigrationFile
-from backend_crew.tools.sqlite import DatabaseFacts, TableFacts
+from backend_crew.tools.migrators.history import History
+from backend_crew.tools.violations import Violation
 
 _LISTED = 8
 
@@ -24,14 +25,14 @@ def kind_of(text: str) -> str:
     return re.sub(r"(?<![\w.])\d+(?![\w.])", "N", text)
 
 
-def of_files(revisions: AlembicGraph, new: Sequence[MigrationFile]) -> list[Finding]:
+def of_files(history: History, new: Sequence[MigrationFile]) -> list[Finding]:
     """What the new files' own text tells about going back."""
     found: list[Finding] = []
     for file in new:
-        if file.revision in revisions.irreversible:
-            found.append(Finding("warning", f"{file.path} is irreversible: its downgrade() is missing or only raises"))
-        elif file.revision in revisions.empty_downgrades:
-            found.append(Finding("warning", f"{file.path} has an empty downgrade(): going back undoes nothing"))
+        if file.revision in history.irreversible:
+            found.append(Finding("warning", f"{file.path} is irreversible: its downgrade is missing or only raises"))
+        elif file.revision in history.empty_downgrades:
+            found.append(Finding("warning", f"{file.path} has an empty downgrade: going back undoes nothing"))
     return found
 
 
@@ -79,6 +80,56 @@ def after_again(first: DatabaseFacts, again: DatabaseFacts) -> list[Finding]:
         return []
     differing = _listed(set(first.schema) ^ set(again.schema))
     return [Finding("warning", f"upgrading again after the downgrade gives another schema: {differing}")]
+
+
+def of_script(
+    before: DatabaseFacts, up: DatabaseFacts, again: DatabaseFacts | None, executed: DatabaseFacts | None, why: str
+) -> list[Finding]:
+    """Where the rendered SQL, run alone, does something else than the tool did: a person would approve the wrong text."""
+    if executed is None:
+        return [Finding("error", f"the rendered SQL fails where the tool's own run does not: {why}")]
+    differing: list[str] = []
+    if executed.recorded != up.recorded:
+        differing.append(f"it records {', '.join(executed.recorded) or 'nothing'}")
+    if executed.digest != up.digest:
+        differing.append(f"schema: {_listed(set(executed.schema) ^ set(up.schema))}")
+    for name, table in up.tables.items():
+        other = executed.tables.get(name)
+        if other is None or other.rows != table.rows or other.non_null != table.non_null:
+            differing.append(f"rows or values of {name}")
+            continue
+        differing += [
+            f"values of {name}.{column}"
+            for column in table.non_null
+            if _sum(table, column) != _sum(other, column) and not _changing(name, column, before, up, again)
+        ]
+    return (
+        [Finding("error", f"the rendered SQL and the tool's own run differ: {_listed(differing)}")] if differing else []
+    )
+
+
+def of_violation(one: Violation, before: DatabaseFacts, after: DatabaseFacts | None, error: str) -> list[Finding]:
+    """What an upgrade does with rows that break a rule which it adds."""
+    where = f"the new rule {one.rule}, where {one.rows}"
+    count = f"Count such rows first: {one.count}"
+    if error or after is None:
+        return [Finding("warning", f"the upgrade fails on {where} ({error[:160]}). {count}")]
+    gone = {name: old.rows - after.tables[name].rows for name, old in before.tables.items() if name in after.tables}
+    if lost := [f"{number} of {name}" for name, number in gone.items() if number > 0]:
+        return [Finding("warning", f"the upgrade removes rows to keep {where}: {', '.join(lost)}. {count}")]
+    return [Finding("info", f"the upgrade goes through on {where}")]
+
+
+def _changing(table: str, column: str, before: DatabaseFacts, up: DatabaseFacts, again: DatabaseFacts | None) -> bool:
+    """Whether a column holds something else at every run: the time, a random id."""
+    old = before.tables.get(table)
+    if old is not None and column in old.non_null and _sum(old, column) == _sum(up.tables[table], column):
+        return False  # the upgrade left it alone
+    repeated = again.tables.get(table) if again else None
+    if repeated is None or _sum(repeated, column) != _sum(up.tables[table], column):
+        return True
+    line = next((line for line in up.schema if line.startswith(f"column {table}.{column} ")), "")
+    return re.search(r"date|time|uuid|random|now\b|current_", line, re.IGNORECASE) is not None
 
 
 def _gone_table(name: str, old: TableFacts, before: DatabaseFacts, after: DatabaseFacts) -> Finding:

@@ -5,12 +5,12 @@ import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend_crew.tools.errors import ToolFault
-from backend_crew.tools.sqlite import VERSION_TABLE, checks, quoted, table_names
+from backend_crew.tools.sqlite import checks, quoted, table_names
 
 Value = int | float | str | bytes | None
 
@@ -46,15 +46,15 @@ class _Table:
     references: tuple[_Reference, ...]
 
 
-def fill(database: Path) -> Mapping[str, str]:
-    """Adds up to three rows to every empty table, parents first; returns the tables left empty and why."""
+def fill(database: Path, own: Collection[str] = ()) -> Mapping[str, str]:
+    """Adds up to three rows to every empty table but those that the tool calls its `own`; returns those left empty."""
     empty: dict[str, str] = {}
     deadline = time.monotonic() + _DEADLINE_S
     try:
         with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
             connection.execute("PRAGMA trusted_schema=OFF")  # the schema was made by code that is not trusted
             connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
-            tables = {name: _table(connection, name) for name in table_names(connection) if name != VERSION_TABLE}
+            tables = {name: _table(connection, name) for name in table_names(connection) if name.lower() not in own}
             for name in _parents_first(tables):
                 if reason := _fill_table(connection, tables[name]):
                     empty[name] = reason

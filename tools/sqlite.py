@@ -1,7 +1,6 @@
 """SQLite files handled by trusted code: consistent copies, facts about schema and data, nothing written to a source."""
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -10,41 +9,17 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolFault
+from backend_crew.tools.facts import Bookkeeping, DatabaseFacts, TableFacts
 
-VERSION_TABLE = "alembic_version"
 _HEADER = b"SQLite format 3\x00"
 _CHECKSUM_CELLS = 2_000_000  # above it values are counted, not compared: each cell costs about a microsecond
 _FACTS_S = 60.0
 _BUSY_S = 5.0
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """What one table holds: rows, non-null values a column, and an order-free checksum a column (None: too large)."""
-
-    rows: int
-    non_null: Mapping[str, int]
-    checksums: Mapping[str, int] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class DatabaseFacts:
-    """A database's Alembic revisions, its schema as sorted readable lines, and the facts of each table."""
-
-    revisions: tuple[str, ...]
-    schema: tuple[str, ...]
-    tables: Mapping[str, TableFacts]
-    broken: Mapping[str, int]  # rows whose foreign key points nowhere, by table
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the schema lines; equal for schemas that differ only in spelling or in the order of columns."""
-        return hashlib.sha256("\n".join(self.schema).encode()).hexdigest()
 
 
 def parse_sqlite_url(url: str, root: Path) -> Path | None:
@@ -54,22 +29,25 @@ def parse_sqlite_url(url: str, root: Path) -> Path | None:
     return None if not path or path.startswith(":memory:") else root / path
 
 
-def sqlite_revision(database: Path) -> str | None:
-    """The Alembic revision a SQLite file is at, None when no migration ever ran; ToolRefused for several."""
+def recorded_in(database: Path, book: Bookkeeping) -> tuple[str, ...]:
+    """What a migration tool recorded in a SQLite file; () when no migration ever ran."""
     with reading(database) as connection:
-        found = revisions(connection)
-    if len(found) > 1:
-        raise ToolRefused(f"{database.name} is at several revisions at once ({', '.join(found)}): merge them first")
-    return found[0] if found else None
+        return recorded(connection, book)
 
 
-def revisions(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """The rows of alembic_version, sorted; empty when the table is missing."""
-    with _faults("read the revision"):
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", (VERSION_TABLE,))
-        if known.fetchone() is None:
-            return ()
-        return tuple(sorted(str(row[0]) for row in connection.execute(f"SELECT version_num FROM {VERSION_TABLE}")))
+def recorded(connection: sqlite3.Connection, book: Bookkeeping) -> tuple[str, ...]:
+    """What a migration tool recorded in an open database; () when its table is missing."""
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return connection.execute(sql).fetchall()
+        except sqlite3.OperationalError as error:
+            if str(error).startswith("no such table"):
+                return []
+            raise
+
+    with _faults("read what was migrated"):
+        return book.recorded(ask)
 
 
 @contextlib.contextmanager
@@ -159,7 +137,7 @@ def broken_references(connection: sqlite3.Connection) -> Mapping[str, int]:
 
 
 def row_counts(connection: sqlite3.Connection) -> Mapping[str, int]:
-    """Rows of every ordinary table, alembic_version included."""
+    """Rows of every ordinary table, those of the migration tool included."""
     with _faults("count the rows"):
         return {
             name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
@@ -167,15 +145,15 @@ def row_counts(connection: sqlite3.Connection) -> Mapping[str, int]:
         }
 
 
-def facts(connection: sqlite3.Connection) -> DatabaseFacts:
+def facts(connection: sqlite3.Connection, book: Bookkeeping) -> DatabaseFacts:
     """Schema and contents of a database that untrusted code may have written; bounded to a minute."""
     _guard(connection)
     with _faults("read the migrated database"):
-        names = [name for name in table_names(connection) if name != VERSION_TABLE]
+        names = [name for name in table_names(connection) if name.lower() not in book.tables]
         lines = [line for name in names for line in _table_lines(connection, name)]
         lines += _other_lines(connection)
         tables = {name: _table_facts(connection, name) for name in names}
-        return DatabaseFacts(revisions(connection), tuple(sorted(lines)), tables, broken_references(connection))
+        return DatabaseFacts(recorded(connection, book), tuple(sorted(lines)), tables, broken_references(connection))
 
 
 def table_names(connection: sqlite3.Connection) -> list[str]:

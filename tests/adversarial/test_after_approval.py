@@ -4,7 +4,6 @@ import functools
 import os
 import py_compile
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import pytest
 import quiet  # noqa: F401  # first: it quiets the import of crewai
 import scenario
 from approved import Approved, approved, ask, change, naively, notes, upgrade
+from places import migrator, place
 
 from backend_crew.tools import apply, git
 from backend_crew.tools.alembic import manifest
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.rehearsal import rehearse
-from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import find_sandbox
 
 CHANGED = "the files or the database changed after they were approved"
@@ -116,8 +115,7 @@ def test_case_51_bytecode_beside_the_approved_source_is_not_run(tmp_path: Path) 
         "alembic.ini", "migrations/env.py", "migrations/script.py.mako", "shop/__init__.py", "shop/models.py",
         f"{VERSIONS}/a001_users.py", path,
     }  # fmt: skip
-    runtime = find_runtime(shop, python=Path(sys.executable))
-    found = rehearse(find_sandbox(), shop, shop, runtime, detect(shop)[0], env_name="DATABASE_URL")
+    found = rehearse(place(find_sandbox(), shop), migrator(shop))
     assert (found.status, set(found.steps[0].tables)) == ("passed", {"orders", "users"}), found
     weak = tmp_path / "weak.sqlite3"
     upgrade(shop, DATABASE_URL=f"sqlite:///{weak}")

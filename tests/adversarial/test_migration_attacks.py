@@ -15,6 +15,7 @@ import pytest
 import quiet  # noqa: F401  # first: it quiets the import of crewai
 import scenario
 from approved import Approved, approved, ask, change, naively, notes, upgrade
+from places import facts, scratch
 
 from backend_crew.tools import testrun
 from backend_crew.tools.alembic import graph, manifest
@@ -23,7 +24,7 @@ from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
-from backend_crew.tools.sqlite import facts, opened
+from backend_crew.tools.sqlite import opened
 
 VERSIONS = "migrations/versions"
 UP = "def upgrade() -> None:\n"
@@ -152,7 +153,7 @@ def test_case_57_listing_migrations_runs_none_of_their_modules(tmp_path: Path) -
     files["app/models.py"] += effect
     stand = driving.stand(tmp_path, files)
     (tool,) = detect(stand.repo)
-    assert graph(stand.repo, tool).head == "0002"
+    assert graph(stand.repo, tool).heads == ("0002",)
     assert scenario.MIGRATION in dict(manifest(stand.repo, tool))
     stand.crew()  # a run is started: the repository is looked at and cloned
     assert not ran.exists()
@@ -338,14 +339,16 @@ def test_drift_that_was_there_before_is_not_dropped_by_a_draft(tmp_path: Path, s
     mako += "def downgrade() -> None:\n    ${downgrades}\n"
     files = {**scenario.FILES, f"{VERSIONS}/0001_notes.py": first, "migrations/script.py.mako": mako}
     repo = driving.stand(tmp_path, files).repo
-    runtime, (tool,), env = find_runtime(repo, python=Path(sys.executable)), detect(repo), {scenario.ENV: ""}
-    with sandbox.box(repo, repo, runtime) as box:
-        drift = find_drift(box, tool, database_env=env)
+    (tool,), env = detect(repo), {scenario.ENV: ""}
+    with scratch(sandbox, repo, tmp_path / "drift") as made_up:
+        drift = find_drift(made_up, tool, database_env=env)
     (repo / "app/models.py").write_text(scenario.MODELS + scenario.COLUMN)
-    texts = []
+    texts: list[str] = []
     for baseline in (drift, None):
-        with sandbox.box(repo, repo, runtime) as box:
-            made = make_migration(box, tool, message="archived", rev_id="feed01", database_env=env, baseline=baseline)
+        with scratch(sandbox, repo, tmp_path / f"draft-{len(texts)}") as made_up:
+            made = make_migration(
+                made_up, tool, message="archived", rev_id="feed01", database_env=env, baseline=baseline
+            )
             texts.append(made.text)
     assert "archived" in texts[0]
     assert "legacy" not in texts[0]

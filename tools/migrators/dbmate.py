@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import (
     Body,
     Folder,
@@ -16,7 +17,7 @@ from backend_crew.tools.migrators.forms import (
     twins,
     with_row,
 )
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 
 _NAME = re.compile(r"([0-9]+).*\.sql")
 _MARK = re.compile(r"^--\s*migrate:(up|down)(?:\s*$|[ \t]+\S.*$)", re.MULTILINE)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import Body, Folder, Loaded, Standing, Step, blank, joined, literal
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Segment
 from backend_crew.tools.sql_statements import split
 from backend_crew.tools.workspace import MissingPathError
 

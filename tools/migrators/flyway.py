@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.forms import (
     Body,
@@ -19,7 +20,7 @@ from backend_crew.tools.migrators.forms import (
     outside,
     with_row,
 )
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 from backend_crew.tools.sql_statements import split
 
 _NAME = re.compile(r"(?:([VUB])([0-9]+(?:[._][0-9]+)*)|(R))__(.*)\.(sql|java)")

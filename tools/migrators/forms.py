@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationFile, MigrationTool
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 from backend_crew.tools.sql_statements import split
 from backend_crew.tools.workspace import MissingPathError, read_file
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import (
     Body,
     Folder,
@@ -15,7 +16,7 @@ from backend_crew.tools.migrators.forms import (
     one_call,
     twins,
 )
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 
 _NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)")
 _TABLE = "schema_migrations"

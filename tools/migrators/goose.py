@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import Body, Folder, Loaded, Standing, Step, twins, with_row
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 
 _NAME = re.compile(r"\+?([0-9]+)_.*\.(sql|go)")
 _TABLE = "goose_db_version"

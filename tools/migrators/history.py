@@ -7,6 +7,9 @@ from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import MigrationFile
 
 
+_LISTED = 3
+
+
 @dataclass(frozen=True)
 class History:
     """All migrations, parents before children; `heads` are those without children.
@@ -43,13 +46,23 @@ class History:
         """What the tool's table says once `files` ran on top of `recorded`, sorted."""
         names = {*recorded, *(file.revision for file in files)}
         if self.cumulative:
-            behind = {parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents}
+            behind = {
+                parent for file in self.files if file.revision in self.had(tuple(names)) for parent in file.parents
+            }
             names -= behind
         return tuple(sorted(names))
 
     def follows(self, later: str, earlier: str) -> bool:
         """Whether `earlier` is `later` itself or one of its ancestors."""
         return earlier in self._with_ancestors((later,))
+
+    def label(self, recorded: Sequence[str]) -> str:
+        """A place in words for a person: the newest of what was recorded, those that nothing recorded stands on."""
+        behind = {parent for file in self.files if file.revision in recorded for parent in file.parents}
+        names = [name for name in recorded if name not in behind]
+        if len(names) > _LISTED:  # tools that number their files say of each only that it ran
+            return f"{names[-1]} and {len(names) - 1} before it"
+        return ", ".join(names) or "no revision"
 
     def before(self, paths: Sequence[str]) -> tuple[str, ...]:
         """What the table of a database says that lacks exactly these files; ToolRetry if there can be none."""

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import (
     Body,
     Folder,
@@ -19,7 +20,7 @@ from backend_crew.tools.migrators.forms import (
     strangers,
     uuid,
 )
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 
 _FILE = "migration.sql"
 _TABLE = "_prisma_migrations"

@@ -5,20 +5,18 @@ Reading (`history`) runs nothing. Where a database is (`recorded`) is what the t
 without the tool.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from backend_crew.tools.facts import DatabaseFacts
+from backend_crew.tools.facts import Ask, Bookkeeping, DatabaseFacts
 from backend_crew.tools.migrations import MigrationFile, MigrationTool
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
-
-#: Runs one SELECT and returns its rows; no rows where the table that it names is missing.
-Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -61,36 +59,44 @@ class Scratch(Protocol):
     def dialect(self) -> str:
         """SQLITE or POSTGRESQL."""
 
+    def create(self) -> None:
+        """Makes it anew and empty."""
+
+    def load(self, source: Path) -> None:
+        """Makes it anew with what a file from `save`, or a copy or dump of the person's database, holds."""
+
+    def save(self, target: Path) -> None:
+        """Writes what it holds to a file outside the box; ToolFault when it is gone."""
+
     def url(self, driver: str | None = None) -> str:
         """What the tool's configuration has to name, as SQLAlchemy writes it; `driver` as in "postgresql+asyncpg"."""
 
     def parts(self) -> Mapping[str, str]:
         """The same for Django's DATABASES: NAME, and for PostgreSQL also USER, PASSWORD, HOST and PORT."""
 
-    def run(
-        self, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, cwd: str = "."
-    ) -> Completed:
+    def run(self, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, cwd: str = ".") -> Completed:
         """Runs the tool's command in the box, with the database reachable, within the limits of this rehearsal."""
 
     def execute(self, script: Script) -> Completed:
         """Runs SQL with nothing of the repository around it, segment by segment, until one fails."""
 
-    def facts(self, migrator: "Migrator") -> DatabaseFacts | None:
+    def facts(self, book: Bookkeeping) -> DatabaseFacts | None:
         """What it holds now, the tool's own tables left out; None when it is gone."""
 
-    def fill(self, migrator: "Migrator") -> Mapping[str, str]:
+    def fill(self, book: Bookkeeping) -> Mapping[str, str]:
         """Puts made-up rows into empty tables; returns the tables left empty and why."""
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """How the repository's code is led to the scratch database: the variables that its settings read."""
+    """What the person named: the variables that hold the database's URL, and what the repository's code has in its
+    environment. A migrator gets it when it is made."""
 
     url_names: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-class Migrator(Protocol):
+class Migrator(Bookkeeping, Protocol):
     """One migration tool in one tree."""
 
     @property
@@ -98,19 +104,23 @@ class Migrator(Protocol):
         """As `migrations.detect` found it."""
 
     @property
-    def tables(self) -> frozenset[str]:
-        """Its own tables, without their schema, in lower case: no part of what is compared."""
+    def runs_code(self) -> bool:
+        """Whether code of the repository moves the database; else its SQL is run as it stands (`Scratch.execute`)."""
 
     def history(self) -> History:
         """Every migration, from literals alone; ToolRetry names what is dynamic, missing or ambiguous."""
 
-    def recorded(self, ask: Ask) -> tuple[str, ...]:
-        """What a database's own table says was applied, sorted; () where no migration ever ran."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person has to know of the files: some would never run, or cannot be understood."""
 
-    def other_engine(self, pointing: Pointing) -> str | None:
-        """The name of the engine that the project's URL or settings name, None for SQLite or where nothing names one."""
+    def concerns(self, ask: Ask) -> tuple[str, ...]:
+        """Where a database's own table does not agree with the files, though the tool would go on."""
 
-    def lead(self, scratch: Scratch, pointing: Pointing) -> None:
+    def engine(self) -> str:
+        """What the project's own settings name: SQLITE (also where nothing names one), POSTGRESQL, or another's name."""
+
+    def lead(self, scratch: Scratch) -> None:
         """Makes every way to a database that the repository's code may take end at the scratch one; ToolFault if none."""
 
     def up(self, scratch: Scratch, move: Move) -> Completed:

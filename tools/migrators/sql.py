@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from backend_crew.tools.alembic_box import engine_named
 from backend_crew.tools.errors import ToolRefused, ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.dbmate import Dbmate
 from backend_crew.tools.migrators.dialect_hint import dialect_hint
@@ -17,7 +19,7 @@ from backend_crew.tools.migrators.golang_migrate import GolangMigrate
 from backend_crew.tools.migrators.goose import Goose
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.prisma import Prisma
-from backend_crew.tools.migrators.protocol import SQLITE, Ask, Move, Pointing, Scratch, Script, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Pointing, Scratch, Script, Segment
 from backend_crew.tools.migrators.yoyo import Yoyo
 from backend_crew.tools.process import Completed
 
@@ -42,8 +44,9 @@ class SqlMigrator:
     writes it a moment later: the end is the same, and nothing can be left half-done.
     """
 
-    root: Path
+    tree: Path
     tool: MigrationTool
+    pointing: Pointing = field(default_factory=Pointing, repr=False)
 
     @cached_property
     def form(self) -> Form:
@@ -51,7 +54,7 @@ class SqlMigrator:
         make = FORMS.get(self.tool.name)
         if make is None:
             raise ToolRefused(f"{self.tool.name} ({self.tool.evidence}) is none of {', '.join(FORMS)}")
-        return make(Folder(self.root, self.tool))
+        return make(Folder(self.tree, self.tool))
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -97,14 +100,20 @@ class SqlMigrator:
         """Both of the above with one look."""
         return self.form.standing(ask, self.loaded)
 
-    def other_engine(self, pointing: Pointing) -> str | None:
-        """What the configuration names, else what only one engine's SQL looks like; None for SQLite or when unknown."""
-        engine = self.form.engine() or dialect_hint(body.sql for step in self.loaded.steps for body in step.up)
-        if engine in _POSTGRESQLS:
-            return "postgresql"
-        return None if engine in _SQLITES else engine
+    @property
+    def runs_code(self) -> bool:
+        """No code of the repository runs."""
+        return False
 
-    def lead(self, scratch: Scratch, pointing: Pointing) -> None:
+    def engine(self) -> str:
+        """By a named variable, else the configuration, else by what only one engine's SQL looks like."""
+        urls = (engine_named(self.pointing.env.get(name, "")) for name in self.pointing.url_names)
+        if named := next((one for one in urls if one), None):
+            return named
+        found = self.form.engine() or dialect_hint(body.sql for step in self.loaded.steps for body in step.up)
+        return POSTGRESQL if found in _POSTGRESQLS else SQLITE if found is None or found in _SQLITES else found
+
+    def lead(self, scratch: Scratch) -> None:
         """Nothing to lead: no code of the repository runs."""
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
@@ -138,7 +147,7 @@ class SqlMigrator:
 
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """The migration files, whatever lies beside them, and the configuration that says how they run."""
-        folder = Folder(self.root, self.tool)
+        folder = Folder(self.tree, self.tool)
         paths = {path for step in self.loaded.steps for path in step.paths} | set(self.form.settings())
         return tuple(sorted((path, hashlib.sha256(folder.read_at(path)).hexdigest()) for path in paths))
 

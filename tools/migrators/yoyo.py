@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrators.forms import (
     Body,
     Folder,
@@ -20,7 +21,7 @@ from backend_crew.tools.migrators.forms import (
     uuid,
     with_row,
 )
-from backend_crew.tools.migrators.protocol import POSTGRESQL, Ask, Move, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
 from backend_crew.tools.sql_statements import split
 
 _UNDO = ".rollback.sql"
