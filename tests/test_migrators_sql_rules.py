@@ -13,7 +13,7 @@ from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.dialect_hint import dialect_hint
 from backend_crew.tools.migrators.flyway import checksum, version_key
 from backend_crew.tools.migrators.forms import closed, one_call
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Pointing, Script, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Script, Segment
 from backend_crew.tools.migrators.sql import SqlMigrator
 
 UP, DOWN = "-- migrate:up\n", "-- migrate:down\n"
@@ -404,7 +404,7 @@ def changed(database: SqliteScratch, sql: str) -> None:
     [
         ("prisma", {"migration_lock.toml": 'provider = "mysql"\n'}, None, "mysql"),
         ("prisma", {"schema.prisma": 'datasource db {\n provider = "postgresql"\n}'}, "m/schema.prisma", "postgresql"),
-        ("drizzle", {"d.ts": "dialect: 'turso'", "meta/_journal.json": JOURNAL % ""}, "m/d.ts", None),
+        ("drizzle", {"d.ts": "dialect: 'turso'", "meta/_journal.json": JOURNAL % ""}, "m/d.ts", SQLITE),
         ("drizzle", {"meta/_journal.json": '{"dialect": "pg", "entries": []}'}, None, "postgresql"),
         ("flyway", {"flyway.conf": "flyway.url=jdbc:oracle:thin:@x", "V1__a.sql": ""}, None, "oracle"),
         (
@@ -414,13 +414,13 @@ def changed(database: SqliteScratch, sql: str) -> None:
             "postgresql",
         ),
         ("yoyo", {"yoyo.ini": "[DEFAULT]\n", "a.sql": "CREATE TABLE a (b SERIAL);"}, "m/yoyo.ini", "postgresql"),
-        ("goose", {"1_a.sql": f"{GUP}CREATE TABLE a (b INT);\n"}, None, None),
+        ("goose", {"1_a.sql": f"{GUP}CREATE TABLE a (b INT);\n"}, None, SQLITE),
     ],
 )
 def test_the_engine_that_is_named(
     tmp_path: Path, name: str, files: dict[str, str], config: str | None, expected: str | None
 ) -> None:
-    assert made(tmp_path, name, files, config).other_engine(Pointing()) == expected
+    assert made(tmp_path, name, files, config).engine() == expected
 
 
 @pytest.mark.parametrize(
