@@ -17,6 +17,7 @@ from backend_crew.crew.journal import GateRow, Journal, Run
 from backend_crew.crew.reach import check_outside
 from backend_crew.crew.yamlfile import Lines, Report, read_text, suggestion
 from backend_crew.tools import manifests
+from backend_crew.tools.workspace import WRITE
 
 CHANNEL = "policy"
 _LIMIT = 64_000
@@ -292,6 +293,8 @@ def _facts(packet: Packet) -> Mapping[str, Any]:
     if packet.gate == "answers":
         return {"questions": len(packet.data["items"])}
     if packet.gate == gates.SCOPE.name:
+        if packet.bound.get("act") != WRITE:
+            return {}  # what takes a file away outside the plan is for a person
         path = str(packet.bound["path"])
         return {"files": [path], "no_new_dependency": not manifests.is_manifest(path)}
     found = packet.data.get("facts")

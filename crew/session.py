@@ -192,7 +192,11 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     clone = git.open_clone(journal.folder(run.id), run.base)
     known: list[migrations.MigrationTool] = []
     permissions = Permissions(
-        journal, run.id, spec, lambda path: any(migrations.new_files(tool, [path]) for tool in known)
+        journal,
+        run.id,
+        spec,
+        lambda path: any(migrations.new_files(tool, [path]) for tool in known),
+        lambda path: git.show(clone, clone.base, path) is not None,
     )
     # whatever is recorded from now on, by whomever, is without the secrets of this repository
     journal.redact = secrets.redactor(repository.root, settings.environment())
