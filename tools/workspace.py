@@ -229,7 +229,9 @@ class Workspace:
         if reason := is_read_denied(clean):
             raise ToolRefused(f"{clean!r} is not accessible to agents: it is {reason}.")
         if self._ignored(clean):
-            raise ToolRefused(f"{clean!r} is not accessible to agents: .crewignore names it.")
+            raise ToolRefused(
+                f"{clean!r} is not accessible to agents: .crewignore names it, or the run's policy is kept there."
+            )
         return clean
 
     def _writable(self, path: str, act: str = WRITE) -> str:
