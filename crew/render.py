@@ -9,6 +9,8 @@ from backend_crew.crew import artifacts as a
 from backend_crew.crew import reporting
 
 NOTHING = "- none\n"
+LINT_SHOWN = 40
+"""Findings of the linters that a gate lists one by one; the others are counted."""
 _LAYER_TITLES = {
     "data_access": "Data access",
     "business_logic": "Business logic",
@@ -275,6 +277,31 @@ def rehearsal(facts: Mapping[str, Any]) -> str:
     )
 
 
+def lint(facts: Mapping[str, Any]) -> str:
+    """What the linters say about the files of a rehearsal's record, the worst first; bounded, each on its own line."""
+    found, files = facts.get("lint"), [one["path"] for one in (*facts["files"], *facts.get("pending", ()))]
+    if found is None:
+        return f"**Not linted**: no linter knows the database of these files ({', '.join(files)}).\n"
+    if not found:
+        return f"Nothing, in {len(files)} {'file' if len(files) == 1 else 'files'}.\n"
+    order = {"error": 0, "warning": 1}
+    worst = sorted(found, key=lambda one: order.get(one["severity"], 2))
+    lines = [
+        f"{one['severity']} {one['rule']}, `{one['path']}`:{one['line']}: {_short(one['text'])} "
+        f"Safe way: {_short(one['advice'])}"
+        for one in worst[:LINT_SHOWN]
+    ]
+    left = [one["severity"] for one in worst[LINT_SHOWN:]]
+    more = ", ".join(f"{left.count(name)} of severity {name}" for name in dict.fromkeys(left))
+    return _bullets([*lines, *([f"and {len(left)} more: {more}"] if left else [])])
+
+
+def _short(text: str) -> str:
+    """Words of a program about a file, on one line: a name in the file can hold line ends."""
+    whole = " ".join(text.split())
+    return whole if len(whole) <= 400 else f"{whole[:399]}…"
+
+
 def _counts(tables: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {facts['rows']}" for name, facts in sorted(tables.items()))
 
@@ -306,7 +333,8 @@ def output(artifact: str, payload: Mapping[str, Any]) -> str:
     if artifact == "Answers":
         return answers(a.Answers.recorded(payload), facts.get("questions"))
     if artifact == "Rehearsal":
-        return rehearsal(payload)
+        linted = f"\nWhat the linters found:\n\n{lint(payload)}" if payload.get("files") else ""
+        return rehearsal(payload) + linted
     kind = a.ARTIFACTS.get(artifact)
     if kind is None:
         return _bullets(f"{name}: {value}" for name, value in payload.items())

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -15,10 +15,12 @@ from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal, Run
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.permissions import Permissions
+from backend_crew.crew.reach import PIN
 from backend_crew.crew.roles import CrewSpec, TaskSpec, load
 from backend_crew.crew.rows import Totals
 from backend_crew.crew.stopping import StopFlag
 from backend_crew.tools import alembic_draft, apply, git, ignored, migrations, runtime, sandbox, secrets, testrun
+from backend_crew.tools.deny import fold
 from backend_crew.tools.workspace import Workspace
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -178,6 +180,14 @@ class Session:
         return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
 
 
+def _hidden(root: Path, tree: Path, policy: str | None) -> Callable[[str], bool]:
+    """Which paths are kept from agents: what .crewignore names, and the run's policy where it lies in the repository."""
+    ignores = ignored.ignored_by(root, tree)
+    names = reach.names_below(root, Path(policy.rpartition(PIN)[0] or policy)) if policy else frozenset[str]()
+    kept = {fold(name) for name in names}
+    return lambda path: ignores(path) or fold(path) in kept
+
+
 def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     """Open a run as it is recorded; raises UsageError when its repository or roles are gone or changed."""
     run = journal.run(name)
@@ -192,11 +202,15 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     clone = git.open_clone(journal.folder(run.id), run.base)
     known: list[migrations.MigrationTool] = []
     permissions = Permissions(
-        journal, run.id, spec, lambda path: any(migrations.new_files(tool, [path]) for tool in known)
+        journal,
+        run.id,
+        spec,
+        lambda path: any(migrations.new_files(tool, [path]) for tool in known),
+        lambda path: git.show(clone, clone.base, path) is not None,
     )
     # whatever is recorded from now on, by whomever, is without the secrets of this repository
     journal.redact = secrets.redactor(repository.root, settings.environment())
-    hidden = ignored.ignored_by(repository.root, clone.tree)
+    hidden = _hidden(repository.root, clone.tree, options.get("policy"))
     runs = choosing.runtime_of(repository.root, options.get("python"))
     reach.check_key((repository.root, journal.home, *runs.mounts))
     session = Session(

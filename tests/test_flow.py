@@ -384,6 +384,8 @@ def test_a_failing_product_is_repaired_and_the_verdict_is_that_of_the_tests_afte
     report = stand.on_branch(f"{result.summary['documents']}/report.md")
     assert "## Repaired after red tests\n\nThe count was one too high." in report
     assert "nobody reviewed the repaired code" in report
+    assert "Changed after the security review: `app/service.py`" in report
+    assert "app/service.py" in result.summary["changed_since"]["the security review"]
     repair = next(turn for turn in stand.script.seen if turn.task == "repair")
     assert "test_nothing_counts_as_zero" in str(repair.messages)
     assert "+ 1" not in stand.on_branch("app/service.py")
