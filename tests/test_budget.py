@@ -1,6 +1,7 @@
 """Caps and prices: what is unknown is said to be, and a cap names the flag that raises it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from records import make_journal
@@ -12,7 +13,7 @@ from backend_crew.crew.journal import Totals
 from backend_crew.crew.settings import Caps
 
 NONE = Caps(**dict.fromkeys(vars(Caps())))
-STAGED = {"stage_calls": 2, "stage_tokens": 10, "stage_minutes": 1.5, "stage_cost": 0.25}
+STAGED: dict[str, Any] = {"stage_calls": 2, "stage_tokens": 10, "stage_minutes": 1.5, "stage_cost": 0.25}
 
 
 def test_a_known_model_has_a_price_that_grows_with_its_tokens() -> None:

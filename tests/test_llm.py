@@ -377,7 +377,7 @@ def hanging() -> Iterator[Hanging]:
     model.let_go.set()
 
 
-def test_the_stop_flag_is_obeyed_while_a_model_hangs(hanging: Hanging) -> None:
+def test_a3_the_stop_flag_is_obeyed_while_a_model_hangs(hanging: Hanging) -> None:
     stand = Stand(hanging, StopFlag())
     seen: list[float] = []
 
