@@ -21,8 +21,8 @@ def report(facts: Mapping[str, Any]) -> str:
     """What was asked, decided, built, migrated, tested and not."""
     parts = [f"# Report: {facts['title']}\n", f"**{facts['status']}**{': ' + facts['why'] if facts['why'] else ''}\n"]
     parts.append(
-        "## Endpoints of the contract (new and changed)\n\n"
-        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
+        "## Planned endpoints (new and changed)\n\nFrom the approved design; not compared with the code.\n\n"
+        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["planned_endpoints"])
     )
     parts.append("## Models\n\n" + _lines(facts["entities"]))
     parts.append("## Services\n\n" + _lines(f"`{path}`" for path in facts["services"]))

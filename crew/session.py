@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +55,9 @@ class Session:
     tests: testrun.TestCommand | None
     redact: secrets.Redactor
     stop: StopFlag
+    clock: budget.Clock
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Tools run one at a time: CrewAI calls several in parallel threads."""
-    started: float = field(default_factory=time.monotonic)
-    earlier: float | None = None
-    """Seconds of the passes before this one; read once a pass."""
     totals: dict[str, Totals] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: token_hex(4))
     """Stands in the marks around data; made anew for each pass, so that no file can hold it beforehand."""
@@ -150,12 +147,6 @@ class Session:
         """The environment variable that holds the database's URL."""
         return self.run.options.get("database_env")
 
-    def minutes(self) -> float:
-        """Minutes that passes over this run have taken, this one included."""
-        if self.earlier is None:
-            self.earlier = budget.seconds_of_passes(self.journal, self.run.id)
-        return (self.earlier + time.monotonic() - self.started) / 60
-
     def spend(self, model: str, prompt_tokens: int, completion_tokens: int, cost: float | None, seconds: float) -> None:
         """Record one model call of the task at hand."""
         task = self.permissions.task
@@ -174,9 +165,9 @@ class Session:
     def over_budget(self) -> Stop | None:
         """The stop that the caps demand, if one is reached."""
         task = self.permissions.task
-        whole = self._spent_in("")
-        stage = self._spent_in(task.stage) if task else whole
-        reason = budget.reached(budget.caps_from(self.run.options), whole, stage, self.minutes())
+        whole = budget.Spent(self._spent_in(""), self.clock.minutes())
+        stage = budget.Spent(self._spent_in(task.stage), self.clock.minutes_in(task.stage)) if task else whole
+        reason = budget.reached(budget.caps_from(self.run.options), whole, stage)
         return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
 
 
@@ -227,6 +218,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         tests=choosing.test_command(clone.tree, runs, options.get("test_command") or ()),
         redact=journal.redact,
         stop=stop,
+        clock=budget.Clock(journal, run.id),
     )
     session.detect_migrations()
     session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))

@@ -68,7 +68,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "branch": session.run.branch,
         "status": (Status.UNVERIFIED if why else Status.FINISHED).value,
         "why": why,
-        "endpoints": _endpoints(session),
+        "planned_endpoints": _planned_endpoints(session),
         "files": [vars(one) for one in changes],
         "entities": [f"{one.name} ({one.change})" for one in design.data_model.entities] if design else [],
         "services": [one.path for one in design.files if one.layer == "business_logic"] if design else [],
@@ -158,7 +158,8 @@ def _unverified(
     return ""
 
 
-def _endpoints(session: Session) -> list[Payload]:
+def _planned_endpoints(session: Session) -> list[Payload]:
+    """What the approved contract names; nobody compared the code with it."""
     output = session.journal.output(session.id, session.spec.producing("Design").name)
     return list(output.payload["facts"].get("endpoints", ())) if output else []
 
