@@ -248,6 +248,9 @@ def runnable(facts: Mapping[str, Any]) -> bool:
     return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
 
 
+_EXCERPT = 70
+
+
 def why_not_applied(facts: Mapping[str, Any]) -> str:
     """Why an approved migration is not applied by this program; "" where it is."""
     target = facts["target"]
@@ -273,7 +276,31 @@ def rehearsal(facts: Mapping[str, Any]) -> str:
     status = "passed" if facts["status"] == "passed" else f"FAILED: {facts['reason']}"
     return (
         f"Rehearsal {status}, on {facts['data']}, {facts['from_revision']} → {facts['to_revision']}\n\n"
-        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}"
+        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}{_locks(facts)}"
+    )
+
+
+def _locks(facts: Mapping[str, Any]) -> str:
+    """What each statement locked and rewrote on PostgreSQL, with what that does not say."""
+    rows = [
+        (
+            f"{one['line']}: {one['sql'][:_EXCERPT]}",
+            f"{one['lock']} on {one['table']}"
+            if one["lock"]
+            else "outside a transaction"
+            if one["outside"]
+            else "none",
+            ", ".join(one["rewritten"]) or "nothing",
+            f"{one['milliseconds']:.1f} ms",
+        )
+        for one in facts.get("trace", ())
+    ]
+    if not rows:
+        return ""
+    table = _table(("line of SQL up", "strongest lock on what was there", "rewrites", "time"), rows)
+    return (
+        "\n**Locks**, as seen on the rehearsal's small tables without other sessions; they do not predict times or waiting "
+        f"in production\n\n{table}"
     )
 
 
