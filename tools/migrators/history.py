@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import MigrationFile
 
-
 _LISTED = 3
 
 
