@@ -175,7 +175,7 @@ class HumanAgent(_RunAgent):
 
 def _lapsed(session: Session, decision: Decision) -> bool:
     """Whether an approval that would let a database be changed is too old for it."""
-    changes = (session.payload("rehearse") or {}).get("target", {}).get("kind") == "sqlite"
+    changes = (session.payload("rehearse") or {}).get("target", {}).get("kind") in ("sqlite", "postgresql")
     old = decision.expired(session.run.options.get("decision_hours"))
     return changes and decision.verdict == gates.APPROVE and old
 

@@ -14,7 +14,7 @@ from backend_crew.tools.migrators.find import migrator_of
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Pointing, Scratch
 from backend_crew.tools.sandbox import NoSandbox, Sandbox
 from backend_crew.tools.scratches import Place, scratch_of
-from backend_crew.tools.sources import Source, SqliteSource
+from backend_crew.tools.sources import Source, source_of
 
 
 def place(session: Session, tree: Path | None = None) -> Place | NoSandbox:
@@ -33,9 +33,12 @@ def migrator(session: Session, tool: MigrationTool | None = None, tree: Path | N
 
 
 def source(session: Session) -> Source | None:
-    """The database that the person named, if it is there and of an engine that is read here."""
-    path = session.database()
-    return SqliteSource(path) if path and path.is_file() else None
+    """The database that the person named, None where it is missing or of an engine that is not read here.
+
+    Raises ToolError where PostgreSQL does not answer.
+    """
+    url = settings.get(session.database_env) if session.database_env else None
+    return source_of(url, session.root) if url else None
 
 
 @contextmanager

@@ -58,6 +58,15 @@ def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | st
     return number
 
 
+EXPIRY = click.option(
+    "--decision-expiry",
+    default="72",
+    metavar="HOURS",
+    callback=_cap,
+    help="How long an approval is good; 'none': for ever; default: 72.",
+)
+
+
 def given_caps(values: dict[str, Any]) -> dict[str, Any]:
     """The caps among a command's parameters, taken out of them; None lifts one."""
     given = {name: values.pop(f"max_{name}") for name in _CAPS}

@@ -12,10 +12,11 @@ from backend_crew.crew import choosing, settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.markdown import visible
 from backend_crew.tools import apply, deny, git, guard, migrations, sarif
+from backend_crew.tools.errors import ToolError
 from backend_crew.tools.guard import Asked, Guarded
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
 from backend_crew.tools.scratches import Place
-from backend_crew.tools.sources import SqliteSource
+from backend_crew.tools.sources import source_of
 
 _LISTED = 20
 
@@ -27,21 +28,25 @@ def examine(
     repository = git.inspect(folder)
     # Named and not set: the variable still leads env.py to the scratch database, which gets generated rows.
     url = settings.get(env_name) if env_name else None
-    database = apply.parse_sqlite_url(url, repository.root) if url else None
-    if database is not None and not database.is_file():
-        raise UsageError(f"{env_name} names {database}, which is no file; name a database that exists, or none")
     if url and "://" not in url:
         raise UsageError(f"{env_name} is set, but holds no database URL; unset it to rehearse on generated rows")
+    path = apply.parse_sqlite_url(url, repository.root) if url else None
+    if path is not None and not path.is_file():
+        raise UsageError(f"{env_name} names {path}, which is no file; name a database that exists, or none")
+    source, unreadable = None, ""
+    try:
+        source = source_of(url, repository.root) if url else None
+    except ToolError as error:
+        unreadable = f"{env_name}: {error}. Unset it to rehearse on generated rows"
     env = {env_name: url} if env_name and url else {}
-    source = SqliteSource(database) if database else None
-    asked = Asked(start, target, env_name, env, source, tuple(repository.dirty))
+    asked = Asked(start, target, env_name, env, source, unreadable, tuple(repository.dirty))
     runs = choosing.runtime_of(repository.root, python)
     with tempfile.TemporaryDirectory(prefix="backend-crew-") as private:
         clone = git.clone(repository, Path(private) / "clone", include_dirty=True, denied=_denied)
         tools = [tool for tool in migrations.detect(clone.tree) if _below(tool, repository.root, folder)]
-        if (start or target or database) and sum(tool.can_rehearse for tool in tools) > 1:
+        if (start or target or source) and sum(tool.can_rehearse for tool in tools) > 1:
             raise UsageError(
-                "several Alembic projects are here: name the folder of one, as revisions and databases differ"
+                "several migration tools are here: name the folder of one, as revisions and databases differ"
             )
         sandbox = find_sandbox()
         place = sandbox if isinstance(sandbox, NoSandbox) else Place(sandbox, clone.tree, repository.root, runs)
@@ -112,7 +117,7 @@ def _about(one: Guarded) -> Iterator[str]:
     if len(one.files) > _LISTED:
         yield f"and {len(one.files) - _LISTED} more files"
     if one.files and one.dialect is None:
-        yield "not linted: only Alembic's files are, for SQLite and PostgreSQL"
+        yield "not linted: only files for SQLite and PostgreSQL are"
     for step in done.steps if done else ():
         yield f"{step.name:9} {'ok    ' if step.ok else 'FAILED'} {step.seconds:6.2f} s"
         yield from (f"          {line}" for line in step.detail.splitlines())

@@ -100,9 +100,8 @@ def _migrations(session: Session) -> Packet:
     target = facts.get("target", {})
     where = target.get("path") or f"none is touched: {target.get('reason')}"
     parts = ["# Migrations\n", f"Database: {where}\n"]
-    runs = target.get("kind") == "sqlite" and render.runnable(facts)
-    if not runs:
-        parts.append("Approving records your approval; nothing is applied by this run.\n")
+    if why := render.why_not_applied(facts):
+        parts.append(f"Approving records your approval; nothing is applied by this run: {why}\n")
     elif (hours := session.run.options.get("decision_hours")) is not None:
         parts.append(f"An approval is good for one use within {hours:g} hours; after that this gate asks again.\n")
     by_hand = facts.get("apply_command")

@@ -246,6 +246,18 @@ def runnable(facts: Mapping[str, Any]) -> bool:
     return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
 
 
+def why_not_applied(facts: Mapping[str, Any]) -> str:
+    """Why an approved migration is not applied by this program; "" where it is."""
+    target = facts["target"]
+    if target["kind"] not in ("sqlite", "postgresql"):
+        return str(target["reason"])
+    if not runnable(facts):
+        return f"the rehearsal: {facts['status']}, {facts['reason']}"
+    if target["kind"] == "postgresql" and not facts["segments"]:
+        return "it cannot be rendered as SQL, and on PostgreSQL nothing but SQL that was shown is applied"
+    return ""
+
+
 def rehearsal(facts: Mapping[str, Any]) -> str:
     """The rehearsal's steps, row counts and findings, from its record."""
     if facts["status"] == "not rehearsed":

@@ -1,23 +1,16 @@
 """What trusted code does between the agents' tasks: baseline, rehearsal, apply, verification."""
 
+import contextlib
 import dataclasses
-import hashlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from backend_crew.crew import databases, gates, render, settings, verdict
+from backend_crew.crew import applying, databases, settings, verdict
 from backend_crew.crew.artifacts import Design
-from backend_crew.crew.errors import DecisionRefused
-from backend_crew.crew.journal import canonical, sha256
-from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
-from backend_crew.tools import apply, environment, git, migrations, rehearsal, sqlite
+from backend_crew.tools import environment, git, migrations, rehearsal
 from backend_crew.tools.errors import ToolError
-from backend_crew.tools.migrators.protocol import Migrator, Move
-from backend_crew.tools.rehearsal_findings import kind_of
 from backend_crew.tools.sandbox import NoSandbox
 
 Payload = dict[str, Any]
@@ -54,12 +47,13 @@ def rehearse(session: Session) -> tuple[str, Payload]:
         )
         return "Rehearsal", {"status": "no migrations", "reason": reason, "files": []}
     pending = _pending(session, tool, files)
-    facts: Payload = {"files": [_file(session, path) for path in files], "tool": tool.name}
-    facts["pending"] = [_file(session, path) for path in pending]
-    facts["executed"] = [_file(session, path) for path in _executed(session, changes, files)]
-    facts["apply_command"] = _by_hand(tool)
-    facts["target"] = _target(session)
+    facts: Payload = {"files": [applying.shown_file(session, path) for path in files], "tool": tool.name}
+    facts["pending"] = [applying.shown_file(session, path) for path in pending]
+    facts["executed"] = [applying.shown_file(session, path) for path in _executed(session, changes, files)]
+    facts["target"] = applying.target(session)
     facts |= _rehearsed(session, tool, files)
+    facts["apply_command"] = _by_hand(session, tool, facts, "up")
+    facts["rollback_command"] = _by_hand(session, tool, facts, "down")
     foreign = [path for path in files if not migrations.new_files(tool, [path])]
     if foreign:
         text = f"not of {tool.name}, so neither rehearsed nor applied: {', '.join(foreign)}"
@@ -67,16 +61,17 @@ def rehearse(session: Session) -> tuple[str, Payload]:
     if edited:
         text = f"migrations that existed before were changed: {', '.join(edited)}; databases that ran them will not run them again"
         facts["findings"] = [*facts.get("findings", []), {"severity": "error", "text": text}]
-    facts["manifest"] = manifest(session, files)
+    facts["manifest"] = applying.manifest(session, files)
     return "Rehearsal", facts
 
 
 def _pending(session: Session, tool: migrations.MigrationTool, files: list[str]) -> list[str]:
     """Migrations that were in the repository before, and that applying would run too: the database has not had them."""
-    migrator, source = databases.migrator(session, tool), databases.source(session)
-    if migrator is None or source is None:
-        return []
+    migrator = databases.migrator(session, tool)
     try:
+        source = databases.source(session)
+        if migrator is None or source is None:
+            return []
         ahead = migrator.history().ahead_of(source.recorded(migrator))
     except ToolError:
         return []  # the rehearsal names what is wrong with them
@@ -136,151 +131,13 @@ def _not_rehearsed(reason: str) -> Payload:
     return {"status": "not rehearsed", "reason": reason, "data": "none", **blank}
 
 
-def _by_hand(tool: migrations.MigrationTool) -> str:
+def _by_hand(session: Session, tool: migrations.MigrationTool, facts: Mapping[str, Any], direction: str) -> str:
     """What a person would run, from the repository's top folder; empty when it is not known."""
-    at_config = tool.name == "django" or tool.apply_command[:1] == ("alembic",)
-    folder = (tool.config or "").rpartition("/")[0] if at_config else ""
-    command = " ".join(tool.apply_command)
-    return f"cd {folder} && {command}" if folder and command else command
-
-
-def _file(session: Session, path: str) -> Payload:
-    there = session.workspace.exists(path)
-    data = session.workspace.read_bytes(path) if there else b""
-    text = data.decode("utf-8", "replace")  # whole: what is approved must be what was shown
-    return {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "text": text, "gone": not there}
-
-
-def _target(session: Session) -> Payload:
-    """Which database would be changed; never its password."""
-    name, database, tool = session.database_env, session.database(), session.migrations
-    if tool is not None and not tool.can_rehearse:
-        return {
-            "kind": "none",
-            "reason": f"migrations of {tool.name} are not applied by this crew; they are yours to run",
-        }
-    if name is None:
-        return {"kind": "none", "reason": "no database was named (--database-url-env)"}
-    if settings.get(name) is None:
-        return {"kind": "none", "reason": f"the environment variable {name} is not set"}
-    if database is None:
-        return {"kind": "other", "reason": f"{name} does not name a SQLite file; apply by hand"}
-    source, migrator = databases.source(session), databases.migrator(session)
-    if source is None or migrator is None:
-        return {"kind": "none", "reason": f"{database} does not exist"}
-    status = database.stat()
-    identity = {"path": str(database), "device": status.st_dev, "inode": status.st_ino}
-    found = source.recorded(migrator)
-    words = migrator.history().label(found) if found else None
-    return {"kind": "sqlite", **identity, "recorded": list(found), "revision": words, "variable": name}
-
-
-def manifest(session: Session, files: list[str]) -> str:
-    """SHA-256 over every repository file that applying would execute."""
-    entries: list[tuple[str, str]] = [(one["path"], one["sha256"]) for one in (_file(session, path) for path in files)]
-    if (migrator := databases.migrator(session)) is not None:
-        entries += migrator.manifest()
-    return sha256(canonical(sorted(set(entries))))
-
-
-def apply_migrations(session: Session) -> tuple[str, Payload]:
-    """Apply exactly what a person approved, once, to exactly the database that was shown."""
-    facts = session.payload("rehearse") or {}
-    if not facts.get("files"):
-        return "Applied", {"status": "no migrations"}
-    row = session.journal.gate(session.id, "migrations")
-    decision = session.journal.decision(session.id, "migrations", row.digest) if row else None
-    if row is None or decision is None or decision.verdict != gates.APPROVE:
-        return "Applied", {"status": "declined", "command": facts["apply_command"]}
-    target = facts["target"]
-    if target["kind"] != "sqlite" or not render.runnable(facts):
-        reason = target.get("reason") or f"the rehearsal: {facts['status']}, {facts['reason']}"
-        return "Applied", {"status": "approved, not applied", "reason": reason, "command": facts["apply_command"]}
-    bound = gates.packet_of(row).bound
-    same = (
-        manifest(session, [one["path"] for one in facts["files"]]) == bound["manifest"]
-        and git.head(session.clone) == bound["commit"]
-        and bound["record"] == sha256(canonical(facts))
-        and _target(session) == target
-    )
-    if not same and not _already_applied(session, facts, decision.hash):
-        reason = "the files or the database changed after they were approved; approve them again"
-        return "Applied", {"status": "refused", "reason": reason, "command": facts["apply_command"]}
-    return "Applied", _apply_once(session, facts, decision, str(bound["commit"]))
-
-
-def _already_applied(session: Session, facts: Mapping[str, Any], grant: str) -> bool:
-    """Whether an interrupted apply of this very grant had come through: then the same file is at the new revision."""
-    target = facts["target"]
-    path = Path(target["path"])
-    if session.journal.intent(session.id, "apply", grant) is None or not path.is_file():
-        return False
-    status = path.stat()
-    same_file = (status.st_dev, status.st_ino) == (target["device"], target["inode"])
-    return same_file and _migrated(session, path, facts)
-
-
-def _migrated(session: Session, database: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a database is what the approved upgrade makes: the revision alone can be written by hand."""
-    migrator = databases.migrator(session)
-    if migrator is None or sqlite.recorded_in(database, migrator) != tuple(facts["goal"]):
-        return False
-    with sqlite.reading(database) as connection:
-        return sqlite.facts(connection, migrator).digest == str(facts["steps"][0]["schema"])
-
-
-def _shown(facts: Mapping[str, Any]) -> apply.Shown:
-    losses = frozenset(kind_of(one["text"]) for one in facts["findings"] if one["severity"] == "error")
-    target = facts["target"]
-    schema, added = str(facts["steps"][0]["schema"]), facts.get("added_only") is True
-    return apply.Shown(target["device"], target["inode"], schema, losses, added)
-
-
-def _apply_once(session: Session, facts: Mapping[str, Any], decision: Decision, commit: str) -> Payload:
-    """The approval's one use is recorded first; after a crash the database itself says whether it happened."""
-    target, grant = facts["target"], decision.hash
-    database = Path(target["path"])
-    if session.journal.intent(session.id, "apply", grant) is not None and _migrated(session, database, facts):
-        now = facts["to_revision"]
-        session.journal.settle(session.id, "apply", grant, "done", {"found": now})
-        return {
-            "status": "applied",
-            "from": target["revision"],
-            "to": now,
-            "note": "found applied after an interruption",
-        }
-    hours, aim = session.run.options.get("decision_hours"), {"target": target["path"], "to": facts["to_revision"]}
-    try:
-        session.journal.consume(session.id, "migrations", decision.digest, "apply", hours=hours, detail=aim)
-    except DecisionRefused as error:
-        return {"status": "refused", "reason": str(error), "command": facts["apply_command"]}
-    try:
-        # Not the tree, which is a folder that anything may write to: the approved commit's own bytes.
-        with tempfile.TemporaryDirectory(prefix="approved-") as private:
-            tree = Path(private) / "tree"
-            git.export(session.clone, commit, tree)
-            migrator = databases.migrator(session, tree=tree)
-            assert migrator is not None  # what was rehearsed has one
-            done = apply.apply_sqlite(
-                databases.place(session, tree),
-                migrator,
-                _move(migrator, facts),
-                database=database,
-                shown=_shown(facts),
-                backup_dir=session.folder / "backups",
-            )
-    except ToolError as error:
-        session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
-        return {"status": "failed", "reason": str(error), "command": facts["apply_command"]}
-    session.journal.settle(session.id, "apply", grant, "done", {"to": facts["to_revision"], "backup": str(done.backup)})
-    words = {"from": target["revision"], "to": facts["to_revision"], "backup": str(done.backup)}
-    return {"status": "applied", **words, "seconds": round(done.seconds, 2)}
-
-
-def _move(migrator: Migrator, facts: Mapping[str, Any]) -> Move:
-    """The move that was rehearsed, with the files as they are in the approved commit."""
-    start, goal = tuple(facts["start"]), tuple(facts["goal"])
-    return Move(start, goal, migrator.history().between(start, goal))
+    migrator = databases.migrator(session, tool)
+    if migrator is not None and facts.get("goal"):
+        with contextlib.suppress(ToolError):  # what is wrong with the files is told by the rehearsal
+            return migrator.command(applying.move(migrator, facts), direction)
+    return " ".join(tool.apply_command) if direction == "up" else ""
 
 
 def verify(session: Session) -> tuple[str, Payload]:
@@ -291,7 +148,7 @@ def verify(session: Session) -> tuple[str, Payload]:
 STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {
     "baseline": baseline,
     "rehearse": rehearse,
-    "apply": apply_migrations,
+    "apply": applying.apply_migrations,
     "verify": verify,
     "summarise": summarise,
 }

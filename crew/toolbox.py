@@ -8,7 +8,7 @@ from typing import Any
 from crewai.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from backend_crew.crew import checks, databases, gates, verdict
+from backend_crew.crew import checks, databases, gates, settings, verdict
 from backend_crew.crew.artifacts import ARTIFACTS, Artifact
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.gates import Packet
@@ -262,7 +262,9 @@ def _revision(session: Session, message: str, number: int) -> str:
 
 
 def _variables(session: Session) -> dict[str, str]:
-    return {session.database_env: ""} if session.database_env else {}
+    """Led to the scratch database; the URL as it is tells which engine and which driver the project uses."""
+    name = session.database_env
+    return {name: settings.get(name) or ""} if name else {}
 
 
 def _request_scope(session: Session, given: RequestScopeChange) -> str:

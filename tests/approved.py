@@ -14,7 +14,7 @@ from typing import Any
 import driving
 import scenario
 
-from backend_crew.crew import approvers, packets, runner, steps
+from backend_crew.crew import applying, approvers, packets, runner, steps
 from backend_crew.crew.gates import APPROVE, Packet
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.session import Session, open_session
@@ -45,7 +45,7 @@ class Approved:
 
     def apply(self) -> dict[str, Any]:
         """What applying records."""
-        return steps.apply_migrations(self.session)[1]
+        return applying.apply_migrations(self.session)[1]
 
     def put_back(self) -> None:
         """The tree as it was approved."""

@@ -10,6 +10,7 @@ from backend_crew.tools.alembic_config import read_config, with_url
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import detect, new_files
 
+REHEARSED = {"django", "goose", "golang-migrate", "dbmate", "yoyo", "flyway", "prisma", "drizzle"}
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 
 
@@ -49,6 +50,10 @@ def write(root: Path, files: dict[str, str]) -> Path:
         ("goose", {"m/001_a.sql": "\n-- +goose Up\n"}, "m/002_b.go", "main.go", "m/001_a.sql:2"),
         ("dbmate", {"db/migrations/001_a.sql": "-- migrate:up\n"}, "db/migrations/002_b.sql", "db/schema.sql",
          "db/migrations/001_a.sql:1"),
+        ("yoyo", {"yoyo.ini": "[DEFAULT]\nsources = %(here)s/db/steps\n"}, "db/steps/1.a.sql", "steps/1.a.sql", "yoyo.ini:1"),
+        ("yoyo", {"db/steps/1.a.sql": "\n-- depends:\nSELECT 1"}, "db/steps/2.b.py", "db/x.sql", "db/steps/1.a.sql:2"),
+        ("yoyo", {"migrations/1.a.py": "from yoyo import group, step\n"}, "migrations/2.b.sql", "app.py",
+         "migrations/1.a.py:1"),
         ("sql", {"migrations/001_a.sql": "CREATE TABLE a (b int)"}, "migrations/002_b.sql", "schema.sql",
          "migrations/001_a.sql:1"),
     ],
@@ -59,7 +64,7 @@ def test_each_tool_is_found_and_knows_its_files(
     tools = detect(write(tmp_path, files))
     assert [tool.name for tool in tools] == [name]
     assert tools[0].evidence == evidence
-    assert not tools[0].can_rehearse
+    assert tools[0].can_rehearse == (name in REHEARSED)
     assert bool(tools[0].apply_command) == (name != "sql")
     assert new_files(tools[0], [other, theirs]) == (theirs,)
 

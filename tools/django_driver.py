@@ -24,8 +24,9 @@ _IDLE_WHEN_NEW = (("auth", "0011_update_proxy_permissions"), ("auth", "0001_init
 
 
 def main() -> None:
-    """Runs manage.py with Django's command line replaced by what was asked for in the first argument."""
-    given = json.loads(sys.argv[1])
+    """Runs manage.py with Django's command line replaced by what the file in the first argument asks for."""
+    with open(sys.argv[1]) as file:  # noqa: PTH123  # Path is no shorter here
+        given = json.load(file)
     sys.argv[:] = ["manage.py", "migrate"]
     sys.path[0] = os.getcwd()  # noqa: PTH109  # as Python does for a script
     _only_sources(given["root"])

@@ -34,7 +34,8 @@ class DjangoSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Variables that hold a SECRET_KEY: no database depends on it, and without one no settings load."""
-        return tuple(sorted(text for text in self.texts if re.fullmatch(r"[A-Z0-9_]*SECRET_KEY", text)))
+        named = {text for text in self.texts if re.fullmatch(r"[A-Z0-9_]*SECRET_KEY", text)}
+        return tuple(sorted({"DJANGO_SECRET_KEY", *named}))  # as django-configurations calls it without writing it out
 
 
 def read_settings(root: Path, base: str) -> DjangoSettings:

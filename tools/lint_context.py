@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from backend_crew.tools.lint_rules import LintFinding, finding, words
 
 # Tables of the migration tools themselves: their rows belong to the schema.
-_BOOKKEEPING = words(
+BOOKKEEPING = words(
     "alembic_version django_migrations schema_migrations goose_db_version flyway_schema_history _yoyo_migration"
     " _yoyo_log _yoyo_version yoyo_lock _prisma_migrations __drizzle_migrations schema_version"
 )
@@ -47,7 +47,7 @@ class Context:
 
     def wrote(self, table: str, line: int) -> None:
         """Rows of a table were changed."""
-        if self.in_transaction and not self.is_new(table) and table.rpartition(".")[2].lower() not in _BOOKKEEPING:
+        if self.in_transaction and not self.is_new(table) and table.rpartition(".")[2].lower() not in BOOKKEEPING:
             self._rows_at = self._rows_at or line
 
     def changed(self, table: str, line: int) -> None:

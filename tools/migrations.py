@@ -53,6 +53,7 @@ class _Rule:
     setting: str | None = None  # a pattern in the marker's text whose group 1 names the folder
 
 
+_YOYO, _YOYO_FILES = "yoyo apply {folder}", r"[^/]+\.(sql|py)"
 _RULES = (
     _Rule(
         "django",
@@ -89,10 +90,16 @@ _RULES = (
           "flyway -locations=filesystem:{folder} migrate"),
     _Rule("golang-migrate", r"\d+_[^/]+\.up\.sql", r"\d+_[^/]+\.(up|down)\.sql",
           "migrate -path {folder} -database $DATABASE_URL up"),
-    _Rule("goose", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.(sql|go)", "goose -dir {folder} up", proof=r"(?m)^-- \+goose Up"),
+    _Rule("goose", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.(sql|go)", "goose -dir {folder} up", proof=r"(?m)^--\s*\+goose Up"),
     _Rule("dbmate", r"\d+_[^/]+\.sql", r"\d+_[^/]+\.sql", "dbmate --migrations-dir {folder} up",
-          proof=r"(?m)^-- migrate:up"),
+          proof=r"(?m)^--\s*migrate:up"),
+    _Rule("yoyo", r"yoyo\.ini", _YOYO_FILES, _YOYO, folder="migrations",
+          setting=r"(?m)^\s*sources\s*=\s*(?:%\(here\)s/)?([^\s%]+)"),
+    _Rule("yoyo", r"[^/]+\.sql", _YOYO_FILES, _YOYO, proof=r"^--\s*depends\s*:"),
+    _Rule("yoyo", r"[^/]*migrations?[^/]*/[^/]+\.py", _YOYO_FILES, _YOYO, proof=r"^from yoyo import .*\bstep\b"),
 )  # fmt: skip
+# With Alembic, those that `migrators` know how to move; the files of others are shown.
+_REHEARSED = frozenset({"django", "goose", "golang-migrate", "dbmate", "yoyo", "flyway", "prisma", "drizzle"})
 # Last, and only where no tool above owns the folder: which program runs these files is not known.
 _PLAIN_SQL = _Rule("sql", r"migrations?/V?\d+[\w.-]*\.sql", r"[^/]+\.sql", "")
 
@@ -127,16 +134,11 @@ def new_files(tool: MigrationTool, changed: Sequence[str]) -> tuple[str, ...]:
 
 def why_not_rehearsed(tool: MigrationTool) -> str:
     """Why a tool's migrations are only shown here, in words for a person."""
-    if tool.name == "prisma":
-        return (
-            "Prisma applies them with an engine that it downloads from its own host, and nothing is downloaded here: "
-            "a Prisma repository is read, and its migrations are shown whole, but they cannot be run"
-        )
     if tool.name == "sql":
         return "these SQL files are run by a program of the repository's own, so they are shown whole and not tried"
     if tool.name == "alembic":
         return f"Alembic as it is set up in {tool.config} cannot be driven by its own command line alone"
-    return f"only Alembic's migrations can be rehearsed here; those of {tool.name.capitalize()} are shown whole"
+    return f"rehearsal is not available for {tool.name.capitalize()}: its migrations are shown whole, and not tried"
 
 
 def _own_script(root: Path) -> tuple[str, ...]:
@@ -199,7 +201,8 @@ def _matches(root: Path, rule: _Rule, paths: Sequence[str]) -> list[MigrationToo
         folder = _folder(rule, path, text)
         line = text.count("\n", 0, proof.start()) + 1 if proof else 1
         command = rule.command.format(folder=folder or ".", config=path).split()
-        found.setdefault(folder, MigrationTool(rule.name, path, folder, False, tuple(command), f"{path}:{line}"))
+        able = rule.name in _REHEARSED
+        found.setdefault(folder, MigrationTool(rule.name, path, folder, able, tuple(command), f"{path}:{line}"))
     return list(found.values())
 
 

@@ -37,8 +37,8 @@ def _acl(catalog: str, kind: str, column: str, owner: str, oid: str, name: str) 
     )
 
 
-# Each gives rows whose first value says what they are.
-_SCHEMA = (
+#: Each gives rows whose first value says what they are.
+SCHEMA = (
     f"SELECT 'schema', n.nspname FROM pg_namespace n WHERE {OURS} AND n.nspname <> 'public' "
     f"AND {free('pg_namespace', 'n.oid')}",
     "SELECT 'extension', e.extname, e.extversion FROM pg_extension e WHERE e.extname <> 'plpgsql'",
@@ -175,7 +175,7 @@ _BROKEN = f"""SELECT format('SELECT json_build_array(''broken'', %L, %L, count(*
 def script(asked: Sequence[str], search_path: str) -> str:
     """What psql runs to tell everything: one JSON value a line. `asked` are SELECTs whose rows are wanted too."""
     parts = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"]
-    parts += [listed(query) for query in _SCHEMA]
+    parts += [listed(query) for query in SCHEMA]
     parts += [_COUNTS, _BROKEN, "COMMIT;", f"SET search_path = {search_path};", "\\set ON_ERROR_STOP 0"]
     for number, query in enumerate(asked):
         parts.append(f"SELECT '[\"asked\", {number}]';\nSELECT row_to_json(q) FROM ({query.strip().rstrip(';')}) q;")

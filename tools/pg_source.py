@@ -76,6 +76,11 @@ class PostgresSource:
             return int(one(connection, _SIZE)[0]) <= self.limit
 
     @property
+    def major(self) -> int | None:
+        """Of the programs that the rehearsal runs."""
+        return self.installation.major
+
+    @property
     def difference(self) -> str:
         """What to tell when the rehearsal runs on another major version than this server's; "" when it does not."""
         return self.installation.difference(version(self.address))

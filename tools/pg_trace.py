@@ -32,9 +32,10 @@ _SEEN = """json_build_object('locks', (SELECT coalesce(json_agg(json_build_array
 
 @dataclass(frozen=True)
 class Traced:
-    """One statement: the strongest lock that it took, or needed again, on a table that was there before the script.
+    """One statement and the strongest lock on a table that it touched and that was there before the script.
 
-    `lock` is "" when it took none, and where nothing can be seen: `outside` a transaction locks are gone at its end.
+    `held`: an earlier statement of the transaction took that lock already; it stays until the transaction ends.
+    `lock` is "" when there is none, and where nothing can be seen: `outside` a transaction locks are gone at its end.
     """
 
     line: int
@@ -43,6 +44,7 @@ class Traced:
     table: str
     rewritten: tuple[str, ...]
     milliseconds: float
+    held: bool = False
     outside: bool = False
 
 
@@ -127,14 +129,13 @@ def _traced(
     known: Mapping[str, tuple[str, int]],
     milliseconds: float,
 ) -> Traced:
-    new = [(oid, mode) for oid, mode in after.locks - before.locks if oid in known]
+    new = {oid for oid, mode in after.locks - before.locks if mode in LOCKS}
     # Locks are kept until the end of the transaction, so a second ALTER TABLE shows no new one.
-    named = [
-        (oid, mode)
-        for oid, mode in after.locks
-        if oid in known and before.tables.get(oid, ("", 0))[0] == _of(statement)
-    ]
-    taken = sorted((one for one in new or named if one[1] in LOCKS), key=lambda one: (LOCKS.index(one[1]), one[0]))
+    touched = {oid for oid, (name, _) in known.items() if oid in new or name == _of(statement)}
+    taken = sorted(
+        (one for one in after.locks if one[0] in touched and one[1] in LOCKS),
+        key=lambda one: (LOCKS.index(one[1]), one[0]),
+    )
     oid, mode = taken[-1] if taken else ("", "")
     rewritten = [
         name
@@ -145,9 +146,10 @@ def _traced(
         line=statement.line,
         sql=" ".join(statement.text.split())[:_EXCERPT],
         lock=mode,
-        table=before.tables[oid][0] if oid in before.tables else known[oid][0] if oid else "",
+        table=known[oid][0] if oid else "",
         rewritten=tuple(sorted(rewritten)),
         milliseconds=round(milliseconds, 1),
+        held=bool(taken) and taken[-1] in before.locks,
         outside=not segment.transactional,
     )
 

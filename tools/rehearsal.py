@@ -9,10 +9,12 @@ from pathlib import Path
 from backend_crew.tools.additive import added_only
 from backend_crew.tools.alembic_box import excerpt, reason_in
 from backend_crew.tools.errors import ToolError, ToolRetry
-from backend_crew.tools.facts import DatabaseFacts, TableFacts
+from backend_crew.tools.facts import Ask, DatabaseFacts, TableFacts
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Scratch, Script, Segment
+from backend_crew.tools.pg_scratch import PostgresScratch
+from backend_crew.tools.pg_trace import Traced, trace
 from backend_crew.tools.rehearsal_findings import (
     Finding,
     after_again,
@@ -28,6 +30,7 @@ from backend_crew.tools.sources import Source
 from backend_crew.tools.violations import violations
 
 COPY = "copy of the database"
+SCHEMA = "copy of the schema, with generated rows"
 GENERATED = "generated rows"
 _VIOLATIONS = 6  # each costs a run of the tool
 _ELSEWHERE = (
@@ -54,7 +57,7 @@ class Rehearsal:
 
     status: str  # "passed", "failed" or "not rehearsed"
     reason: str
-    data: str = GENERATED  # or COPY
+    data: str = GENERATED  # or COPY, or SCHEMA where the database is large
     steps: tuple[Step, ...] = ()
     findings: tuple[Finding, ...] = ()
     sql_up: str | None = None
@@ -65,6 +68,7 @@ class Rehearsal:
     start: tuple[str, ...] = ()
     goal: tuple[str, ...] = ()
     dialect: str = SQLITE
+    trace: tuple[Traced, ...] = ()  # PostgreSQL: what each statement locked and rewrote
     added_only: bool = False  # the upgrade left everything that was there as it was, rows and values too
 
 
@@ -135,7 +139,8 @@ def _plan(migrator: Migrator, before: Sequence[str] | None, target: str | None, 
     one_line = not history.cumulative or all(
         history.follows(file.revision, one) for file in move.files for one in move.start
     )
-    return Plan(history, move, dialect, COPY if source else GENERATED, one_line)
+    data = GENERATED if source is None else COPY if source.whole else SCHEMA
+    return Plan(history, move, dialect, data, one_line)
 
 
 def _move(
@@ -196,6 +201,10 @@ class _Rehearsing:
         findings += [
             Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()
         ]
+        concerns = [*self.migrator.warnings, *(self.source.recorded(_Concerns(self.migrator)) if self.source else ())]
+        findings += [Finding("warning", text) for text in concerns]
+        if self.source and self.source.difference:
+            findings.append(Finding("info", self.source.difference))
         if not plan.one_line:
             text = "going back was not tried: the new files join another branch; a start before the fork would try it"
             findings.append(Finding("warning", text))
@@ -213,9 +222,11 @@ class _Rehearsing:
         if up and again:
             findings += after_again(up, again)
         scripts = self._render(findings, [name for name, found in (("up", up), ("down", down)) if found])
-        if before and up and (script := scripts.get("up")) and self.migrator.runs_code:
-            findings += of_script(before, up, again, *self._executed(base, script))
-        if before and up and base and not self.source:
+        traced: tuple[Traced, ...] = ()
+        if before and up and (script := scripts.get("up")) and (self.migrator.runs_code or plan.dialect == POSTGRESQL):
+            executed, why, traced = self._executed(base, script)
+            findings += of_script(before, up, again, executed, why)
+        if before and up and base and plan.data != COPY:
             findings += self._violated(base, before, up)
         bad = [finding.text for finding in findings if finding.severity == "error"]
         passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
@@ -233,18 +244,25 @@ class _Rehearsing:
             start=plan.move.start,
             goal=plan.move.goal,
             dialect=plan.dialect,
+            trace=traced,
             added_only=before is not None and up is not None and added_only(before, up),
         )
 
     def _scratch(self, name: str, *, code: bool) -> contextlib.AbstractContextManager[Scratch]:
         size = self.source.size if self.source else 0
-        return scratch_of(self.place, self.plan.dialect, self.private / name, code=code, size=size)
+        major = self.source.major if self.source else None
+        return scratch_of(self.place, self.plan.dialect, self.private / name, code=code, size=size, major=major)
 
     def _base(self) -> Path | None:
         """What every box starts from: a copy of the person's database, or made-up rows in what older files make."""
         start, base = self.plan.move.start, self.private / "base"
         if self.source:
             self.source.copy(base)
+            if self.plan.data == SCHEMA:
+                with self._scratch("filled", code=False) as scratch:
+                    scratch.load(base)
+                    self.plan.empty.update(scratch.fill(self.migrator))
+                    scratch.save(base)
             return base
         if not start:
             return None
@@ -327,12 +345,28 @@ class _Rehearsing:
                 scratch.save(target)
             return done.ok
 
-    def _executed(self, base: Path | None, script: Script) -> tuple[DatabaseFacts | None, str]:
-        """The rendered SQL run with nothing of the repository around it: what it made, and why it failed if it did."""
+    def _executed(self, base: Path | None, script: Script) -> tuple[DatabaseFacts | None, str, tuple[Traced, ...]]:
+        """The rendered SQL run with nothing of the repository around it: what it made or why it failed, and its locks."""
         with self._scratch("rendered", code=False) as scratch:
             _make(scratch, base)
+            traced = trace(scratch, script).statements if isinstance(scratch, PostgresScratch) else ()
             done = scratch.execute(script)
-            return (scratch.facts(self.migrator), "") if done.ok else (None, reason_in(excerpt(done)))
+            why = "" if done.ok else reason_in(excerpt(done))
+            return scratch.facts(self.migrator) if done.ok else None, why, traced
+
+
+@dataclass(frozen=True)
+class _Concerns:
+    """Asks a database what its migrator worries about there, in the way that it is asked what was recorded."""
+
+    migrator: Migrator
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return self.migrator.tables
+
+    def recorded(self, ask: Ask) -> tuple[str, ...]:
+        return self.migrator.concerns(ask)
 
 
 def _make(scratch: Scratch, base: Path | None) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,10 @@ from pathlib import Path
 import postgres_server
 import psycopg
 import pytest
-from pg_applying import COUNTED, COUNTING, MOVED, Case, Notes, case
+from pg_applying import COUNTED, COUNTING, MOVED, Case, Notes, case, scalar
 
 from backend_crew.tools.errors import ToolRefused
+from backend_crew.tools.migrators.protocol import Script, Segment
 
 TRIALS = 200
 RESET = b"UPDATE counter SET n = 0; UPDATE alembic_version SET version_num = 'a'"
@@ -129,3 +131,19 @@ def test_two_at_once_swap_a_sqlite_database_once(way: str) -> None:
         assert results == {(("applied", "refused"), (1, "b")): TRIALS}
     else:
         assert results[("applied", "applied"), (1, "b")] > 0, "the weak control: both replaced what was there"
+
+
+def test_what_the_tool_has_not_committed_yet_is_waited_for(postgres: postgres_server.Server, tmp_path: Path) -> None:
+    """Nothing in the migration itself meets the other session: the tool's own table alone keeps the two apart."""
+    script = Script((Segment(f"INSERT INTO counter VALUES (7); {MOVED}"),))
+    this = case(postgres, tmp_path, script)
+    with psycopg.connect(this.url) as tool, ThreadPoolExecutor(1) as pool:
+        tool.execute(script.segments[0].sql.encode())
+        ours = pool.submit(applying(this))
+        deadline = time.monotonic() + 30
+        while scalar(this.url, "SELECT count(*) FROM pg_locks WHERE NOT granted") != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        tool.commit()
+        assert "is at b, and the approval was for a database at a; nothing was applied" in ours.result()
+    assert scalar(this.url, "SELECT count(*) FROM counter") == 2

@@ -41,6 +41,15 @@ class AlembicMigrator:
         """The rows of alembic_version."""
         return tuple(sorted(str(row[0]) for row in ask("SELECT version_num FROM alembic_version")))
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: what is wrong with the files ends the reading."""
+        return ()
+
+    def concerns(self, ask: Ask) -> tuple[str, ...]:
+        """None: no checksums are recorded."""
+        return ()
+
     def engine(self) -> str:
         """What the named variable or sqlalchemy.url says."""
         return engine_of(plain_config(self.tree, self.tool), self.pointing)

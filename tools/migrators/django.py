@@ -58,6 +58,15 @@ class DjangoMigrator:
         """What `django_migrations` says of the repository's own apps; squashed ones as `History` counts them."""
         return self._graph().had([(str(app), str(name)) for app, name in ask(_ROWS)])
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """None: what is wrong with the files ends the reading."""
+        return ()
+
+    def concerns(self, ask: Ask) -> tuple[str, ...]:
+        """None: no checksums are recorded."""
+        return ()
+
     def engine(self) -> str:
         """By the URL in a named variable, else by the first ENGINE or URL that the settings write out."""
         urls = [url for name in self.pointing.url_names if ":" in (url := self.pointing.env.get(name, ""))]

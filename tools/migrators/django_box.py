@@ -14,14 +14,14 @@ from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, 
 from backend_crew.tools.process import Completed
 
 _FOLDER = ".rehearsal"  # of the box; the repository never has it
-_NOTE, _OUT = f"{_FOLDER}/django-before.json", f"{_FOLDER}/django-sql.json"
+_NOTE, _OUT, _ORDER = (f"{_FOLDER}/django-{name}.json" for name in ("before", "sql", "order"))
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
 _ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
 _MADE_UP = "made-up-for-a-scratch-database"
-# The last line of a traceback, by os.environ itself, django-environ, decouple and environs.
+# The last line of a traceback, by os.environ itself, django-environ, decouple, environs and django-configurations.
 _UNSET = re.compile(
     r"KeyError: '(?P<a>\w+)'|.*Set the (?P<b>\w+) environment variable|.*UndefinedValueError: (?P<c>\w+) not found"
-    r"|.*Environment variable \"(?P<d>\w+)\" not set"
+    r"|.*Environment variable \"(?P<d>\w+)\" not set|.*to be set as the environment variable '(?P<e>\w+)'"
 )
 
 
@@ -44,7 +44,9 @@ def drive(
     files = {"root": str(place), "note": str(place / _NOTE), "out": str(place / _OUT)}
     given = {**order, **files, "database": {"DIALECT": scratch.dialect, **scratch.parts()}}
     python = str(box.runtime.python)
-    argv = (python, "-c", _DRIVER.read_text(encoding="utf-8"), json.dumps(given))
+    # In a file, because an argument has a limit that a long history passes.
+    box.put(_ORDER, json.dumps(given).encode())
+    argv = (python, "-c", _DRIVER.read_text(encoding="utf-8"), str(place / _ORDER))
     done = scratch.run(argv, env=_environment(settings, scratch, pointing), cwd=base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'django'"):
         raise ToolFault(f"{python} has no Django: make the repository's .venv, or name its interpreter with --python")
@@ -88,7 +90,8 @@ def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing)
 
 
 def _in_words(done: Completed) -> Completed:
-    """A failure that ends in a variable that is not set gets a last line that says so."""
+    """Without PostgreSQL's DETAIL, which quotes rows; a variable that is not set is named in a last line."""
+    done = dataclasses.replace(done, stderr=re.sub(r"(?m)^DETAIL: .*\n?", "", done.stderr))
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     found = _UNSET.match(lines[-1]) if done.exit_code and lines else None
     name = next((one for one in found.groups() if one), None) if found else None

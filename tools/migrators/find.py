@@ -6,6 +6,7 @@ from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.alembic import AlembicMigrator
 from backend_crew.tools.migrators.django import DjangoMigrator
 from backend_crew.tools.migrators.protocol import Migrator, Pointing
+from backend_crew.tools.migrators.sql import FORMS, SqlMigrator
 
 
 def migrator_of(tree: Path, tool: MigrationTool, pointing: Pointing | None = None) -> Migrator | None:
@@ -16,4 +17,4 @@ def migrator_of(tree: Path, tool: MigrationTool, pointing: Pointing | None = Non
         return AlembicMigrator(tree, tool, pointing or Pointing())
     if tool.name == "django":
         return DjangoMigrator(tree, tool, pointing or Pointing())
-    return None
+    return SqlMigrator(tree, tool, pointing or Pointing()) if tool.name in FORMS else None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import MigrationFile
 
+_LISTED = 3
+
 
 @dataclass(frozen=True)
 class History:
@@ -56,7 +58,10 @@ class History:
     def label(self, recorded: Sequence[str]) -> str:
         """A place in words for a person: the newest of what was recorded, those that nothing recorded stands on."""
         behind = {parent for file in self.files if file.revision in recorded for parent in file.parents}
-        return ", ".join(name for name in recorded if name not in behind) or "no revision"
+        names = [name for name in recorded if name not in behind]
+        if len(names) > _LISTED:  # tools that number their files say of each only that it ran
+            return f"{names[-1]} and {len(names) - 1} before it"
+        return ", ".join(names) or "no revision"
 
     def before(self, paths: Sequence[str]) -> tuple[str, ...]:
         """What the table of a database says that lacks exactly these files; ToolRetry if there can be none."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
+from backend_crew.tools.facts import Ask, Bookkeeping, DatabaseFacts
 from backend_crew.tools.migrations import MigrationFile, MigrationTool
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.process import Completed
@@ -109,6 +109,13 @@ class Migrator(Bookkeeping, Protocol):
 
     def history(self) -> History:
         """Every migration, from literals alone; ToolRetry names what is dynamic, missing or ambiguous."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person has to know of the files: some would never run, or cannot be understood."""
+
+    def concerns(self, ask: Ask) -> tuple[str, ...]:
+        """Where a database's own table does not agree with the files, though the tool would go on."""
 
     def engine(self) -> str:
         """What the project's own settings name: SQLITE (also where nothing names one), POSTGRESQL, or another's name."""
