@@ -1,5 +1,8 @@
 """Two that apply the same approval at once: exactly one does, each time; without lock and check both do."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -114,6 +117,20 @@ def test_beside_the_tool_itself_it_is_applied_once(this: Case) -> None:
         results = race((applying(this), tool), TRIALS // 4, server)
     assert {state for _, state in results} == {(1, "b")}
     assert all(sum(one == "applied" for one in said) == 1 for said, _ in results), Counter(results)
+
+
+@pytest.mark.parametrize("way", ["apply", "naive"])
+def test_two_at_once_swap_a_sqlite_database_once(way: str) -> None:
+    """The whole of `apply_sqlite` but the sandbox, in two processes: locks of SQLite belong to processes."""
+    child = Path(__file__).parents[1] / "sqlite_race_child.py"
+    argv = [sys.executable, str(child), way, str(TRIALS)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = Counter((tuple(sorted(said)), tuple(end)) for said, end in json.loads(done.stdout))
+    if way == "apply":
+        assert results == {(("applied", "refused"), (1, "b")): TRIALS}
+    else:
+        assert results[("applied", "applied"), (1, "b")] > 0, "the weak control: both replaced what was there"
 
 
 def test_what_the_tool_has_not_committed_yet_is_waited_for(postgres: postgres_server.Server, tmp_path: Path) -> None:
