@@ -10,17 +10,18 @@ from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_u
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
+from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
 
 _EXCERPT = 1_500
 # As Alembic's console script, where a repository's own folder "alembic" hides nothing, but with the folder it runs in
 # still on sys.path, at its end, for projects whose people run `python -m alembic`.
-_LAUNCH = (
-    "import os, sys; sys.path[:] = [item for item in sys.path if item] + [os.getcwd()]; "
-    "from alembic.config import main; sys.exit(main(prog='alembic'))"
-)
-# Bytecode in the repository's __pycache__ can say something else than the source that was shown.
-_NO_COMPILED = ("-X", "pycache_prefix=/tmp/home/pycache")
+_LAUNCH = """
+import os, sys
+sys.path.append(os.getcwd())
+from alembic.config import main
+sys.exit(main(prog="alembic"))
+"""
 _ENGINES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mysql": "MySQL", "mariadb": "MariaDB",
             "mssql": "SQL Server", "oracle": "Oracle", "cockroachdb": "CockroachDB"}  # fmt: skip
 
@@ -61,9 +62,8 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
     """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
-    done = run.scratch.run(
-        (python, *_NO_COMPILED, "-c", _LAUNCH, "-c", name, *arguments), env=run.env, cwd=run.config.base or "."
-    )
+    argv = (python, "-c", only_sources(run.scratch.box, _LAUNCH), "-c", name, *arguments)
+    done = run.scratch.run(argv, env=run.env, cwd=run.config.base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
     return done

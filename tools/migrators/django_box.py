@@ -11,6 +11,7 @@ from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import DjangoSettings
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch, Script, Segment
+from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
 
 _FOLDER = ".rehearsal"  # of the box; the repository never has it
@@ -41,12 +42,12 @@ def drive(
     box, place = scratch.box, scratch.box.layout.at
     if box.read(_NOTE) is None:
         box.put(_NOTE, b"null")
-    files = {"root": str(place), "note": str(place / _NOTE), "out": str(place / _OUT)}
+    files = {"note": str(place / _NOTE), "out": str(place / _OUT)}
     given = {**order, **files, "database": {"DIALECT": scratch.dialect, **scratch.parts()}}
     python = str(box.runtime.python)
     # In a file, because an argument has a limit that a long history passes.
     box.put(_ORDER, json.dumps(given).encode())
-    argv = (python, "-c", _DRIVER.read_text(encoding="utf-8"), str(place / _ORDER))
+    argv = (python, "-c", only_sources(box, _DRIVER.read_text(encoding="utf-8")), str(place / _ORDER))
     done = scratch.run(argv, env=_environment(settings, scratch, pointing), cwd=base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'django'"):
         raise ToolFault(f"{python} has no Django: make the repository's .venv, or name its interpreter with --python")
