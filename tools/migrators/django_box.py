@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backend_crew.tools.alembic_box import unset_variable, without_rows
 from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import DjangoSettings
 from backend_crew.tools.errors import ToolFault
@@ -19,11 +20,6 @@ _NOTE, _OUT, _ORDER = (f"{_FOLDER}/django-{name}.json" for name in ("before", "s
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
 _ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
 _MADE_UP = "made-up-for-a-scratch-database"
-# The last line of a traceback, by os.environ itself, django-environ, decouple, environs and django-configurations.
-_UNSET = re.compile(
-    r"KeyError: '(?P<a>\w+)'|.*Set the (?P<b>\w+) environment variable|.*UndefinedValueError: (?P<c>\w+) not found"
-    r"|.*Environment variable \"(?P<d>\w+)\" not set|.*to be set as the environment variable '(?P<e>\w+)'"
-)
 
 
 def check(scratch: Scratch) -> None:
@@ -91,12 +87,10 @@ def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing)
 
 
 def _in_words(done: Completed) -> Completed:
-    """Without PostgreSQL's DETAIL, which quotes rows; a variable that is not set is named in a last line."""
-    done = dataclasses.replace(done, stderr=re.sub(r"(?m)^DETAIL: .*\n?", "", done.stderr))
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    found = _UNSET.match(lines[-1]) if done.exit_code and lines else None
-    name = next((one for one in found.groups() if one), None) if found else None
-    if name is None or (found and found["a"] and not any("frozen os" in one or "/os.py" in one for one in lines)):
+    """Without values of rows; a variable that is not set is named in a last line."""
+    done = dataclasses.replace(done, stderr=without_rows(done.stderr))
+    name = unset_variable([line for line in done.stderr.splitlines() if line.strip()]) if done.exit_code else None
+    if name is None:
         return done
     text = (
         f"the settings read the environment variable {name}, which is not set here: the sandbox has neither .env files "
