@@ -245,7 +245,7 @@ class Keyboard(io.StringIO):
         super().__init__()
         self._at_prompt = at_prompt
 
-    def readline(self, *_: Any) -> str:
+    def readline(self, *_: Any) -> str:  # type: ignore[override]  # the base of all files gives bytes in typeshed
         """Nothing for a long time, then the end. In short waits: a signal just before a long one would not end it."""
         self._at_prompt.set()
         never, deadline = threading.Event(), time.monotonic() + 30
