@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -60,8 +60,6 @@ class Session:
     earlier: float | None = None
     """Seconds of the passes before this one; read once a pass."""
     totals: dict[str, Totals] = field(default_factory=dict)
-    mark: str = field(default_factory=lambda: token_hex(4))
-    """Stands in the marks around data; made anew for each pass, so that no file can hold it beforehand."""
     drift: alembic_draft.Drift | None = None
     """What models and migrations differed in before the change; None until it was asked."""
     start_commit: str = ""
@@ -109,9 +107,17 @@ class Session:
         """Append an event; the journal takes secrets out."""
         self.journal.event(self.run.id, kind, **data)
 
-    def as_data(self, text: str) -> str:
-        """Text of a repository or a program as models see it: without secrets, between marks that it cannot know."""
-        return f"<data {self.mark}>\n{self.redact(text)}\n</data {self.mark}>"
+    def clean(self, text: str, bound: Callable[[str], str] = str) -> str:
+        """Text without secrets and then within a bound: the other way round, a cut would leave a part of a secret."""
+        return bound(self.redact(text))
+
+    def as_data(self, text: str, bound: Callable[[str], str] = str) -> str:
+        """Text of a repository or a program as models see it: without secrets, between marks that it cannot know.
+
+        Each text has a number of its own: one that was shown before can stand in a file or in what a model handed in.
+        """
+        clean, mark = self.clean(text, bound), token_hex(4)
+        return f"<data {mark}>\n{clean}\n</data {mark}>"
 
     def begin(self, task: TaskSpec) -> None:
         """A task starts: from the commit that is recorded, whatever a killed attempt left behind."""
