@@ -82,13 +82,17 @@ _PATH = re.compile(
     r"|secrets|srv|src|tmp|Users|usr|var|work\w*)/[\w./@ +-]*"
 )
 _RANDOM = re.compile(r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/_=~.-]{20,}|[0-9a-f]{32,}")
-# What stands for a value: of a variable, of a template, of another file.
-_REFERENCE = re.compile(r"[$%{<!*&]|ENC\[|vault:|\[secret\]|(?:env|file|ref|secret)\b[.:(+]", re.I)
+# What stands for a value (of a variable, of a template, of another file), and versions of packages.
+_REFERENCE = re.compile(
+    r"[$%{<!*&]|ENC\[|vault:|\[secret\]|(?:env|file|ref|secret)\b[.:(+]"
+    r"|(?:[\^~=<>]{1,2} ?)?v?\d+\.\d+(?:\.\w+)*(?:[-+][\w.]+)?$",
+    re.I,
+)
 _TELLING = re.compile(r"pass|pwd|secret|token|credential|example|change|your|dummy|sample|here", re.I)
 # Texts for users: `"password": "Passwort"` is a label.
 _LABELS = re.compile(r"(?:^|/)(?:locales?|i18n|l10n|translations?|lang|languages?|messages?)(?:[/._-])", re.I)
 _ASSIGNED = re.compile(
-    r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]{0,80})["']?(?:\s*(?::=|=>|[:=])\s*|>)
+    r"""(?<![\w.-])(?P<name>[A-Za-z_][\w.-]{0,80})["']?(?:[ \t]*(?::=|=>|[:=])[ \t]*|>)
     (?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s,;"'<>]+))""",
     re.X,
 )
@@ -293,10 +297,10 @@ def _stands_elsewhere(value: str, text: str) -> bool:
 
 
 def _by_keyword(path: str, line: str) -> Iterator[str]:
-    """What detect-secrets takes for the value of a secret, names left out."""
+    """What detect-secrets takes for the value of a secret, where the name is in another form than we read."""
     from detect_secrets.plugins.keyword import KeywordDetector
 
-    if len(line) <= _KEYWORD_LINE:
+    if len(line) <= _KEYWORD_LINE and not _ASSIGNED.search(line):
         for found in KeywordDetector().analyze_line(filename=path, line=line):
             value = found.secret_value
             if value and not re.fullmatch(r"[A-Za-z._-]*|\[secret\]", value) and not _PLAIN.fullmatch(value):
