@@ -220,6 +220,8 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         redact=journal.redact,
         stop=stop,
     )
+    if left_out := journal.redact.left_out:
+        session.note("not searched for secrets", files=list(left_out[:20]), number=len(left_out))
     session.detect_migrations()
     session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))
     return session
