@@ -110,7 +110,7 @@ def answers(secret: str, pattern: str, piece: str, redact: bool = True) -> list[
 class Anything:
     """A scope that allows every path."""
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = "") -> None:
         """Allow it."""
 
 
