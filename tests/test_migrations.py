@@ -10,6 +10,7 @@ from backend_crew.tools.alembic_config import read_config, with_url
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import detect, new_files
 
+REHEARSED = {"django", "goose", "golang-migrate", "dbmate", "yoyo", "flyway", "prisma", "drizzle"}
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 
 
@@ -43,6 +44,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
          "Api/Migrations/ShopModelSnapshot.cs:1"),
         ("liquibase", {"db/changelog.xml": "<?xml?>\n<databaseChangeLog/>"}, "db/002.sql", "src/a.java",
          "db/changelog.xml:2"),
+        ("atlas", {"db/atlas.sum": "h1:x=\n"}, "db/20240101_a.sql", "atlas.hcl", "db/atlas.sum:1"),
         ("flyway", {"sql/V1__a.sql": ""}, "sql/V1_2__b.sql", "sql/readme.md", "sql/V1__a.sql:1"),
         ("golang-migrate", {"m/001_a.up.sql": "", "m/001_a.down.sql": ""}, "m/002_b.down.sql", "m/main.go",
          "m/001_a.up.sql:1"),
@@ -63,7 +65,7 @@ def test_each_tool_is_found_and_knows_its_files(
     tools = detect(write(tmp_path, files))
     assert [tool.name for tool in tools] == [name]
     assert tools[0].evidence == evidence
-    assert not tools[0].can_rehearse
+    assert tools[0].can_rehearse == (name in REHEARSED)
     assert bool(tools[0].apply_command) == (name != "sql")
     assert new_files(tools[0], [other, theirs]) == (theirs,)
 
