@@ -78,7 +78,8 @@ def _replace(config: Any, url: str) -> None:
     config["SQLALCHEMY_BINDS"] = dict.fromkeys(config.get("SQLALCHEMY_BINDS") or {}, url)
     config["SQLALCHEMY_ENGINE_OPTIONS"] = {name: value for name, value in options.items() if name in _KEPT_OPTIONS}
     for name in _POOL:
-        config.pop("SQLALCHEMY_" + name, None)
+        if "SQLALCHEMY_" + name in config:  # 2.x puts all of them there, and reads None for "not set"
+            config["SQLALCHEMY_" + name] = None
 
 
 def _migrate_of(app: Any, library: Any) -> Any:
