@@ -48,7 +48,7 @@ class AlembicRun:
 
 def plain_config(root: Path, tool: MigrationTool) -> AlembicConfig:
     """The configuration of a tool that Alembic's own command line drives; ToolRefused for any other."""
-    if tool.name != "alembic" or tool.config is None or not tool.can_rehearse:
+    if tool.name != "alembic" or tool.config is None or tool.flask or not tool.can_rehearse:
         raise ToolRefused(f"{tool.name} ({tool.evidence}) cannot be run here; only Alembic's own command line can")
     return read_config(root, tool.config)
 
@@ -58,10 +58,10 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
     box, names = scratch.box, pointing.url_names
     if box.runtime.python is None:
         raise ToolFault("no Python was found for this repository: create its virtual environment, or name one")
-    url = scratch.url(_driver(config, pointing))
+    url = scratch.url(driver_in(_urls(config, pointing)))
+    # Every way that env.py may take to its URL has to end at the scratch database.
     ini = posixpath.join(config.base, "alembic.ini") if config.path.endswith(".toml") else config.path
     text = box.read(ini)
-    # Every way that env.py may take to its URL has to end at the scratch database.
     if text is not None:
         box.put(ini, with_url(text.decode("utf-8", errors="replace"), url).encode())
     elif not names:
@@ -82,10 +82,12 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
 
 def engine_of(config: AlembicConfig, pointing: Pointing) -> str:
     """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name."""
-    for url in _urls(config, pointing):
-        if found := engine_named(url):
-            return found
-    return SQLITE
+    return engine_in(_urls(config, pointing))
+
+
+def engine_in(urls: Sequence[str]) -> str:
+    """What the first of these that is a URL names, SQLITE where none is."""
+    return next((found for url in urls if (found := engine_named(url))), SQLITE)
 
 
 def engine_named(url: str) -> str | None:
@@ -140,12 +142,9 @@ def unset_variable(lines: Sequence[str]) -> str | None:
     return next((name for name in found.groups() if name), None)
 
 
-def _driver(config: AlembicConfig, pointing: Pointing) -> str | None:
-    """The driver the project uses, so that an async env.py gets an async URL."""
-    for url in _urls(config, pointing):
-        if match := re.match(r"(sqlite|postgresql)(\+\w+)?(?=:)", url):
-            return match[0]
-    return None
+def driver_in(urls: Sequence[str]) -> str | None:
+    """The driver that the project uses, as in "postgresql+asyncpg", so that asynchronous code gets its own."""
+    return next((match[0] for url in urls if (match := re.match(r"(sqlite|postgresql)(\+\w+)?(?=:)", url))), None)
 
 
 def _urls(config: AlembicConfig, pointing: Pointing) -> tuple[str, ...]:
