@@ -1,0 +1,2 @@
+from migrations.cases import Case
+DJANGO: tuple[Case, ...] = ()
