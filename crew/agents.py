@@ -69,7 +69,8 @@ class RoleAgent(_RunAgent):
         assert isinstance(self.llm, ModelDoor)
         self.llm.begin(spec.name, session.journal.round(session.id, spec.name))
         try:
-            super().execute_task(task, prompts.context(session, spec), toolbox.build(session, spec))
+            with session.clock.at_work(spec.stage):
+                super().execute_task(task, prompts.context(session, spec), toolbox.build(session, spec))
         except Stopped as stopped:
             if stopped.stop.gate == gates.SCOPE.name:
                 _keep_partial(session, spec)
@@ -251,7 +252,8 @@ class CodeAgent(_RunAgent):
         assert spec.code is not None
         git.reset(session.clone, session.head())
         session.note("task started", task=spec.name, stage=spec.stage, role="code")
-        kind, payload = steps.STEPS[spec.code](session)
+        with session.clock.at_work(spec.stage):
+            kind, payload = steps.STEPS[spec.code](session)
         self._stop_if_asked()
         session.journal.record(session.id, spec.name, kind, payload, None)
         return json.dumps(payload, default=str)

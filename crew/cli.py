@@ -36,9 +36,7 @@ def cli() -> None:
 @click.option("--include-dirty/--ignore-dirty", default=None, help="Take uncommitted work along, or leave it out.")
 @flags.ENV_FILE
 @click.option("--policy", metavar="FILE", help="Rules that decide in your place; FILE@sha256:HASH pins its content.")
-@click.option(
-    "--decision-expiry", default="72", metavar="HOURS", help="How long an approval is good; 'none': for ever."
-)
+@flags.EXPIRY
 @click.option("--assume-backend", is_flag=True, help="Go on although no backend was detected.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write every model exchange to this file.")
 @flags.JSON

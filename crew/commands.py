@@ -107,7 +107,9 @@ def drive(
     stop = StopFlag()
     with _interruptible(stop), _logged(journal, run.id), progress.watching(run.id):
         ended = runner.advance(journal, run.id, models, seat(progress), stop)
-    _report(journal, run.id, ended, as_json=as_json)
+    left = stop.stop is not None and stop.stop.status is Status.INTERRUPTED and ended.status is Status.WAITING
+    # Ctrl-C at a gate: the run waits there, as it did before, and the shell is told what happened
+    _report(journal, run.id, EXIT_CODES[Status.INTERRUPTED if left else ended.status], as_json=as_json)
 
 
 def _models(run: Run, record: Path | None) -> "Models":
@@ -163,7 +165,7 @@ def _interruptible(stop: "StopFlag") -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _report(journal: Journal, name: str, ended: Stop, *, as_json: bool) -> None:
+def _report(journal: Journal, name: str, code: int, *, as_json: bool) -> None:
     from backend_crew.crew import approvers, outcome
     from backend_crew.crew.terminal import how_to_answer
 
@@ -178,7 +180,7 @@ def _report(journal: Journal, name: str, ended: Stop, *, as_json: bool) -> None:
         click.echo("\n" + _commands(run), err=True)
     elif run.status not in ENDED:
         click.echo(f"\nbackend-crew resume {run.id}", err=True)
-    raise SystemExit(EXIT_CODES[ended.status])
+    raise SystemExit(code)
 
 
 def _commands(run: Run) -> str:

@@ -21,7 +21,7 @@ from backend_crew.crew.journal import GateRow, Journal, Run
 from backend_crew.crew.progress import Progress
 from backend_crew.crew.recording import Recorder, Recording, Replay, Reply, Turn
 from backend_crew.crew.settings import Caps, Options
-from backend_crew.crew.terminal import Terminal
+from backend_crew.crew.terminal import Terminal, line_of_person
 from backend_crew.tools import process
 
 DATABASE = "SHOP_DATABASE_URL"
@@ -128,7 +128,10 @@ class AtTerminal(Played):
             self._console.print(f"The recording goes on with: {_words(ruling)}", markup=False)
             while True:
                 self._console.print("[p]lay it  [q]uit, decide later\n> ", markup=False, end="")
-                word = sys.stdin.readline()
+                try:
+                    word = line_of_person()
+                except EOFError:
+                    return False
                 if word.strip() == "p":
                     _play(journal, run, row, ruling)
                     return True

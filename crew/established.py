@@ -45,7 +45,8 @@ def about_migrations(session: Session, facts: Mapping[str, Any], altered: int) -
         "reversible": facts["status"] == "passed" and _went(facts, "up", "down", "up again") and not severe,
         # other files of the change, models for one, that applying imports
         "runs_nothing_else": not facts["executed"],
-        "lint_clean": facts["status"] == "passed" and not facts["findings"],
+        # None: no linter read them, so nothing is known
+        "lint_clean": facts["status"] == "passed" and not facts["findings"] and facts.get("lint") == [],
         "no_altered_definition": altered == 0,
         "no_new_dependency": not declares_packages(one.path for one in changed),
     }

@@ -26,6 +26,9 @@ _CAPS = {
     "minutes": "minutes of work",
     "cost": "US dollars",
     "stage_calls": "model calls in one stage",
+    "stage_tokens": "tokens in one stage",
+    "stage_minutes": "minutes of work in one stage",
+    "stage_cost": "US dollars in one stage",
 }
 
 
@@ -58,11 +61,20 @@ def _cap(_: click.Context, __: click.Parameter, value: str | None) -> float | st
     return number
 
 
+EXPIRY = click.option(
+    "--decision-expiry",
+    default="72",
+    metavar="HOURS",
+    callback=_cap,
+    help="How long an approval is good; 'none': for ever; default: 72.",
+)
+
+
 def given_caps(values: dict[str, Any]) -> dict[str, Any]:
     """The caps among a command's parameters, taken out of them; None lifts one."""
     given = {name: values.pop(f"max_{name}") for name in _CAPS}
     return {
-        name: value if name in ("minutes", "cost") or value is None else int(value)
+        name: value if name.endswith(("minutes", "cost")) or value is None else int(value)
         for name, value in given.items()
         if value != ""
     }

@@ -33,12 +33,13 @@ def examine(
     path = apply.parse_sqlite_url(url, repository.root) if url else None
     if path is not None and not path.is_file():
         raise UsageError(f"{env_name} names {path}, which is no file; name a database that exists, or none")
+    source, unreadable = None, ""
     try:
         source = source_of(url, repository.root) if url else None
     except ToolError as error:
-        raise UsageError(f"{env_name}: {error}. Unset it to rehearse on generated rows") from error
+        unreadable = f"{env_name}: {error}. Unset it to rehearse on generated rows"
     env = {env_name: url} if env_name and url else {}
-    asked = Asked(start, target, env_name, env, source, tuple(repository.dirty))
+    asked = Asked(start, target, env_name, env, source, unreadable, tuple(repository.dirty))
     runs = choosing.runtime_of(repository.root, python)
     with tempfile.TemporaryDirectory(prefix="backend-crew-") as private:
         clone = git.clone(repository, Path(private) / "clone", include_dirty=True, denied=_denied)
@@ -116,7 +117,7 @@ def _about(one: Guarded) -> Iterator[str]:
     if len(one.files) > _LISTED:
         yield f"and {len(one.files) - _LISTED} more files"
     if one.files and one.dialect is None:
-        yield "not linted: only Alembic's files are, for SQLite and PostgreSQL"
+        yield "not linted: only files for SQLite and PostgreSQL are"
     for step in done.steps if done else ():
         yield f"{step.name:9} {'ok    ' if step.ok else 'FAILED'} {step.seconds:6.2f} s"
         yield from (f"          {line}" for line in step.detail.splitlines())

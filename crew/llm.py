@@ -31,6 +31,10 @@ _NUDGE = (
     "That was text, and text is not recorded. Use one of the tools: go on with the work, "
     "or hand in the result with the tool `submit`."
 )
+_BROKEN = (
+    "Nothing was done: the arguments of your call of `{tool}` cannot be read. {fault}. Found: {found}\n"
+    "Give one JSON object with the arguments that the tool's schema names, whole, and make your calls again."
+)
 _LOOP = (
     "You have made exactly this tool call {count} times in a row. Its answer will not change. "
     "Do something else, or hand in what you have with `submit`."
@@ -104,6 +108,22 @@ def _tool_call(call: Any) -> ToolCall:
     else:
         name, arguments = call.name, call.input
     return ToolCall(str(name), arguments if isinstance(arguments, str) else json.dumps(arguments))
+
+
+def _fault(call: ToolCall) -> str | None:
+    """Why the arguments of a call cannot be read; None when they are one JSON object."""
+    try:
+        given = json.loads(call.arguments)
+    except ValueError as error:  # cut off by a limit on the reply, or not JSON at all
+        return f"They are not valid JSON: {error}"
+    except RecursionError:
+        return "They are nested too deeply"
+    return None if isinstance(given, dict) else f"Expected a JSON object, found {type(given).__name__}"
+
+
+def _ends(text: str) -> str:
+    """The two ends of a text: where a reply was cut off shows at the second."""
+    return repr(text) if len(text) <= 200 else f"{text[:100]!r} … {text[-100:]!r}"
 
 
 class Conversation:
@@ -200,6 +220,11 @@ class ModelDoor(BaseLLM):
         talk = self._talk
         if not reply.tool_calls:
             return _NUDGE
+        for call in reply.tool_calls:
+            if fault := _fault(call):
+                # CrewAI would answer this itself, and no record would show that it happened
+                self._note("unusable call", task=talk.task, tool=call.name[:100], reason=fault)
+                return _BROKEN.format(tool=call.name[:100], fault=fault, found=_ends(call.arguments))
         talk.same = talk.same + 1 if reply.tool_calls == talk.last else 1
         talk.last = reply.tool_calls
         if talk.same >= SAME_CALLS:

@@ -66,11 +66,11 @@ def lines(journal: Journal, run: Run) -> list[str]:
 
 
 def _finished(facts: Mapping[str, Any]) -> list[str]:
-    endpoints = ", ".join(f"{one['method']} {one['path']}" for one in facts["endpoints"]) or "none"
+    endpoints = ", ".join(f"{one['method']} {one['path']}" for one in facts["planned_endpoints"]) or "none"
     files = facts["files"]
     shown = sum(one["shown"] for one in facts["criteria"])
     body = [
-        f"endpoints:  {endpoints}",
+        f"planned:    {endpoints} (endpoints of the design, not compared with the code)",
         f"files:      {len(files)} (+{sum(one['added'] for one in files)} -{sum(one['removed'] for one in files)})",
         *(f"migration:  {line}" for line in reporting.migration_lines(facts["migrations"])),
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),

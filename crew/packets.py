@@ -108,6 +108,7 @@ def _migrations(session: Session) -> Packet:
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
     # what decides first; the text that it is about follows, whole
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
+    parts.append("## What the linters found\n\n" + render.lint(facts))
     parts.append("## Impact, risks, rollback\n\n" + (render.migration_review(review) if review else "no review\n"))
     parts.append(_altered(session))
     parts.append(_security(session))

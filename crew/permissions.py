@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backend_crew.crew import gates, stages
@@ -10,6 +10,7 @@ from backend_crew.crew.artifacts import Design, PlannedFile
 from backend_crew.crew.journal import Journal, canonical, sha256
 from backend_crew.crew.roles import LIBRARY_TOOLS, CrewSpec, TaskSpec
 from backend_crew.tools.errors import ToolRefused
+from backend_crew.tools.workspace import DELETE, WRITE
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,22 @@ def approved_design(journal: Journal, run: str, spec: CrewSpec) -> Approval:
     return Approval(Design.recorded(output.payload), decision.hash)
 
 
-def granted_paths(journal: Journal, run: str) -> tuple[str, ...]:
-    """Paths outside the plan that a person allowed, one by one."""
-    newest: dict[str, str] = {}
+def granted(journal: Journal, run: str) -> Mapping[str, tuple[str, str]]:
+    """What a person allowed outside the plan: path by path, in which layer, and whether to WRITE or to DELETE it."""
+    newest: dict[str, tuple[str, str] | None] = {}
     for row in journal.gates(run, gates.SCOPE.name):
-        decision = journal.decision(run, gates.SCOPE.name, row.digest)
-        if decision:
-            newest[str(gates.packet_of(row).bound["path"])] = decision.verdict
-    return tuple(path for path, verdict in newest.items() if verdict == gates.APPROVE)
+        if decision := journal.decision(run, gates.SCOPE.name, row.digest):
+            bound = gates.packet_of(row).bound
+            shown = (str(bound.get("layer", "")), str(bound.get("act", "")))
+            newest[str(bound["path"])] = shown if decision.verdict == gates.APPROVE else None
+    return {path: grant for path, grant in newest.items() if grant}
 
 
 def planned(design: Design, path: str) -> PlannedFile | None:
     """The plan's entry for a path; a * in a planned name stands for a generated id within one folder."""
-    for file in design.files:
-        if file.path == path or ("*" in file.path and re.fullmatch(_pattern(file.path), path)):
-            return file
-    return None
+    exact = next((file for file in design.files if file.path == path), None)
+    stars = (file for file in design.files if "*" in file.path and re.fullmatch(_pattern(file.path), path))
+    return exact or next(stars, None)
 
 
 def _pattern(planned_path: str) -> str:
@@ -63,12 +64,17 @@ def _pattern(planned_path: str) -> str:
 def layers_open_to(task: TaskSpec) -> frozenset[str]:
     """The planned layers whose files a task may change: its own and those before it."""
     if task.layer == stages.REPAIR:
-        return frozenset({*stages.LAYERS, stages.TESTS})
+        return frozenset({*stages.LAYERS, stages.TESTS, stages.REPAIR})
     if task.stage == "testing":
         return frozenset({stages.TESTS})
     if task.layer in stages.LAYERS:
         return frozenset(stages.LAYERS[: stages.LAYERS.index(task.layer) + 1])
     return frozenset()
+
+
+def layer_of(task: TaskSpec) -> str:
+    """The layer that a task's own files belong to; "" for a task that writes none."""
+    return task.layer or (stages.TESTS if task.stage == "testing" else "")
 
 
 class Permissions:
@@ -77,9 +83,17 @@ class Permissions:
     What the journal cannot answer is not allowed: its errors go through, and nothing is done.
     """
 
-    def __init__(self, journal: Journal, run: str, spec: CrewSpec, is_migration: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        run: str,
+        spec: CrewSpec,
+        is_migration: Callable[[str], bool],
+        existed: Callable[[str], bool],
+    ) -> None:
+        """`existed` tells whether a path was there before the run: what was, a plan that creates does not open."""
         self._journal, self._run, self._spec = journal, run, spec
-        self.is_migration = is_migration
+        self.is_migration, self._existed = is_migration, existed
         self._lock = threading.Lock()
         self._task: TaskSpec | None = None
 
@@ -110,8 +124,8 @@ class Permissions:
         if name not in offered or not (name in stages.BY_NAME[task.stage].tools or name in LIBRARY_TOOLS):
             raise ToolRefused(f"{name} is not allowed in stage {task.stage!r}")
 
-    def check_write(self, path: str) -> None:
-        """Whether the task at hand may change a path; raises ToolRefused, and nothing is written then."""
+    def check_write(self, path: str, act: str = WRITE) -> None:
+        """Whether the task at hand may WRITE or DELETE a path; raises ToolRefused, and nothing is done then."""
         task = self._task
         if task is None or not stages.BY_NAME[task.stage].writes:
             where = f"stage {task.stage!r}" if task else "no stage"
@@ -120,13 +134,26 @@ class Permissions:
         approval = approved_design(self._journal, self._run, self._spec)
         if self.is_migration(path) and task.stage != "implementation":
             raise ToolRefused(f"{path}: migrations cannot be changed after they were shown for approval")
-        if path in granted_paths(self._journal, self._run):
+        layer, allowed = granted(self._journal, self._run).get(path, ("", ""))
+        if allowed == act and layer in layers_open_to(task):
             return
-        entry = planned(approval.design, path)
+        if problem := self._unplanned(approval.design, path, act, task):
+            raise ToolRefused(f"{path}: {problem}")
+
+    def _unplanned(self, design: Design, path: str, act: str, task: TaskSpec) -> str:
+        """Why the plan does not let a task do this to a path; empty when it does."""
+        entry = planned(design, path)
         if entry is None:
-            raise ToolRefused(
-                f"{path}: not in the approved plan; use request_scope_change with a reason, or keep to: "
-                + ", ".join(file.path for file in approval.design.files)
+            return "not in the approved plan; use request_scope_change with a reason, or keep to: " + ", ".join(
+                file.path for file in design.files
             )
         if entry.layer not in layers_open_to(task):
-            raise ToolRefused(f"{path}: planned for the layer {entry.layer!r}, which is not open to task {task.name!r}")
+            return f"planned for the layer {entry.layer!r}, which is not open to task {task.name!r}"
+        if entry.action == "create" and self._existed(path):
+            return f"the plan creates {entry.path}, and this file was there before: it cannot be changed or deleted"
+        # what the run itself brought into being it may also take back
+        if act == DELETE and entry.action == "modify":
+            return "the plan changes this file and does not delete it"
+        if act == WRITE and entry.action == "delete":
+            return "the plan deletes this file and does not change it"
+        return ""

@@ -14,13 +14,13 @@ from backend_crew.crew.choosing import runtime_of
 from backend_crew.crew.errors import ConfigError, DecisionRefused
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import GateRow, Journal, Run
-from backend_crew.crew.reach import check_outside
+from backend_crew.crew.reach import PIN, check_outside
 from backend_crew.crew.yamlfile import Lines, Report, read_text, suggestion
 from backend_crew.tools import manifests
+from backend_crew.tools.workspace import WRITE
 
 CHANNEL = "policy"
 _LIMIT = 64_000
-_PIN = "@sha256:"
 _GATES = ("answers", "design", "migrations", gates.SCOPE.name)
 #: Each condition, and the gates at which code can establish it.
 _TRUTHS: Mapping[str, tuple[str, ...]] = {
@@ -135,7 +135,7 @@ def checked(given: str | None, repo: Path) -> str | None:
 
 def absolute(given: str) -> str:
     """FILE or FILE@sha256:HASH with the whole path, so that a run finds it again from any folder."""
-    name, pinned, pin = given.rpartition(_PIN)
+    name, pinned, pin = given.rpartition(PIN)
     return f"{Path(name if pinned else given).expanduser().absolute()}{pinned}{pin if pinned else ''}"
 
 
@@ -170,7 +170,7 @@ def load(given: str, places: Iterable[Path]) -> Policy:
 
     Without a hash the file must lie outside of `places`, the folders that a run's agents and commands can reach.
     """
-    name, pinned, pin = given.rpartition(_PIN)
+    name, pinned, pin = given.rpartition(PIN)
     path = Path(name if pinned else given)
     if pinned and not re.fullmatch(r"[0-9a-f]{64}", pin):
         raise ConfigError(f"--policy: {pin!r} is no SHA-256; expected 64 hex digits, as sha256sum prints them")
@@ -181,7 +181,7 @@ def load(given: str, places: Iterable[Path]) -> Policy:
     if pinned and digest != pin:
         raise ConfigError(f"--policy: {path} has the SHA-256 {digest}, and {pin} was expected; it was changed")
     if not pinned:
-        check_outside("--policy", path, places, f", or pin its content: {path}{_PIN}{digest}")
+        check_outside("--policy", path, places, f", or pin its content: {path}{PIN}{digest}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -292,6 +292,8 @@ def _facts(packet: Packet) -> Mapping[str, Any]:
     if packet.gate == "answers":
         return {"questions": len(packet.data["items"])}
     if packet.gate == gates.SCOPE.name:
+        if packet.bound.get("act") != WRITE:
+            return {}  # what takes a file away outside the plan is for a person
         path = str(packet.bound["path"])
         return {"files": [path], "no_new_dependency": not manifests.is_manifest(path)}
     found = packet.data.get("facts")

@@ -21,6 +21,7 @@ _LINES = {
     "recorded": "done: {task} ({artifact})",
     "skipped": "skipped: {task} - {reason}",
     "hand-in refused": "sent back ({attempt}): {task}",
+    "unusable call": "unusable call: {tool} - {reason}",
     "tool refused": "refused: {tool} - {reason}",
     "model error": "model error, attempt {attempt}: {error}",
     "tests": "tests: {status} {counts} {reason}",

@@ -170,7 +170,8 @@ def _migration(session: Session) -> str:
     payload = session.payload("rehearse") or {}
     parts = [f"{one['path']}\n{one['text']}" for one in payload.get("files", ())]
     if payload.get("status") not in (None, "no migrations"):
-        parts.append(render.rehearsal(_without_rows(payload)))
+        # only what the files say: no linter sees a row
+        parts += [render.rehearsal(_without_rows(payload)), "What the linters found:\n" + render.lint(payload)]
         parts += [
             render.sql("SQL up", payload["sql_up"], "not available"),
             render.sql("SQL down", payload["sql_down"], "not available"),

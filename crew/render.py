@@ -9,6 +9,8 @@ from backend_crew.crew import artifacts as a
 from backend_crew.crew import reporting
 
 NOTHING = "- none\n"
+LINT_SHOWN = 40
+"""Findings of the linters that a gate lists one by one; the others are counted."""
 _LAYER_TITLES = {
     "data_access": "Data access",
     "business_logic": "Business logic",
@@ -246,6 +248,9 @@ def runnable(facts: Mapping[str, Any]) -> bool:
     return bool(facts["steps"]) and all(step["ok"] for step in facts["steps"])
 
 
+_EXCERPT = 70
+
+
 def why_not_applied(facts: Mapping[str, Any]) -> str:
     """Why an approved migration is not applied by this program; "" where it is."""
     target = facts["target"]
@@ -271,8 +276,57 @@ def rehearsal(facts: Mapping[str, Any]) -> str:
     status = "passed" if facts["status"] == "passed" else f"FAILED: {facts['reason']}"
     return (
         f"Rehearsal {status}, on {facts['data']}, {facts['from_revision']} → {facts['to_revision']}\n\n"
-        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}"
+        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}{_locks(facts)}"
     )
+
+
+def _locks(facts: Mapping[str, Any]) -> str:
+    """What each statement locked and rewrote on PostgreSQL, with what that does not say."""
+    rows = [
+        (
+            f"{one['line']}: {one['sql'][:_EXCERPT]}",
+            f"{one['lock']} on {one['table']}"
+            if one["lock"]
+            else "outside a transaction"
+            if one["outside"]
+            else "none",
+            ", ".join(one["rewritten"]) or "nothing",
+            f"{one['milliseconds']:.1f} ms",
+        )
+        for one in facts.get("trace", ())
+    ]
+    if not rows:
+        return ""
+    table = _table(("line of SQL up", "strongest lock on what was there", "rewrites", "time"), rows)
+    return (
+        "\n**Locks**, as seen on the rehearsal's small tables without other sessions; they do not predict times or waiting "
+        f"in production\n\n{table}"
+    )
+
+
+def lint(facts: Mapping[str, Any]) -> str:
+    """What the linters say about the files of a rehearsal's record, the worst first; bounded, each on its own line."""
+    found, files = facts.get("lint"), [one["path"] for one in (*facts["files"], *facts.get("pending", ()))]
+    if found is None:
+        return f"**Not linted**: no linter knows the database of these files ({', '.join(files)}).\n"
+    if not found:
+        return f"Nothing, in {len(files)} {'file' if len(files) == 1 else 'files'}.\n"
+    order = {"error": 0, "warning": 1}
+    worst = sorted(found, key=lambda one: order.get(one["severity"], 2))
+    lines = [
+        f"{one['severity']} {one['rule']}, `{one['path']}`:{one['line']}: {_short(one['text'])} "
+        f"Safe way: {_short(one['advice'])}"
+        for one in worst[:LINT_SHOWN]
+    ]
+    left = [one["severity"] for one in worst[LINT_SHOWN:]]
+    more = ", ".join(f"{left.count(name)} of severity {name}" for name in dict.fromkeys(left))
+    return _bullets([*lines, *([f"and {len(left)} more: {more}"] if left else [])])
+
+
+def _short(text: str) -> str:
+    """Words of a program about a file, on one line: a name in the file can hold line ends."""
+    whole = " ".join(text.split())
+    return whole if len(whole) <= 400 else f"{whole[:399]}…"
 
 
 def _counts(tables: Mapping[str, Any]) -> str:
@@ -306,7 +360,8 @@ def output(artifact: str, payload: Mapping[str, Any]) -> str:
     if artifact == "Answers":
         return answers(a.Answers.recorded(payload), facts.get("questions"))
     if artifact == "Rehearsal":
-        return rehearsal(payload)
+        linted = f"\nWhat the linters found:\n\n{lint(payload)}" if payload.get("files") else ""
+        return rehearsal(payload) + linted
     kind = a.ARTIFACTS.get(artifact)
     if kind is None:
         return _bullets(f"{name}: {value}" for name, value in payload.items())

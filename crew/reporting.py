@@ -21,8 +21,8 @@ def report(facts: Mapping[str, Any]) -> str:
     """What was asked, decided, built, migrated, tested and not."""
     parts = [f"# Report: {facts['title']}\n", f"**{facts['status']}**{': ' + facts['why'] if facts['why'] else ''}\n"]
     parts.append(
-        "## Endpoints of the contract (new and changed)\n\n"
-        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
+        "## Planned endpoints (new and changed)\n\nFrom the approved design; not compared with the code.\n\n"
+        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["planned_endpoints"])
     )
     parts.append("## Models\n\n" + _lines(facts["entities"]))
     parts.append("## Services\n\n" + _lines(f"`{path}`" for path in facts["services"]))
@@ -43,11 +43,7 @@ def report(facts: Mapping[str, Any]) -> str:
     )
     parts.append(
         "## Security findings\n\n"
-        + (
-            "The review was made before the repair below; nobody reviewed the repaired code.\n\n"
-            if facts["repair"]
-            else ""
-        )
+        + _since(facts)
         + _lines(
             f"{one['severity']}: {one['problem']} ({one['evidence']['path']}:{one['evidence']['line']}). Fix: {one['fix']}"
             for one in facts["security"]
@@ -72,6 +68,17 @@ def report(facts: Mapping[str, Any]) -> str:
     )
     parts.append("## Next steps\n\n" + _lines(facts["next"]))
     return "\n".join(parts)
+
+
+def _since(facts: Mapping[str, Any]) -> str:
+    """Which files nobody has reviewed as they are now; a repair changes the product itself."""
+    lines = [
+        f"Changed after {what}: {', '.join(f'`{path}`' for path in paths)}"
+        for what, paths in facts["changed_since"].items()
+    ]
+    if facts["repair"]:
+        lines.append("The repair below came later; nobody reviewed the repaired code.")
+    return "".join(f"{line}\n\n" for line in lines)
 
 
 def definition(one: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -172,9 +171,9 @@ def _one_pass(session: Session, models: Models) -> Stop:
 
 @contextmanager
 def _timed(session: Session) -> Iterator[None]:
-    session.started, session.earlier = time.monotonic(), None
+    session.clock.begin()
     try:
         yield
     finally:
-        session.note("pass ended", seconds=round(time.monotonic() - session.started, 1))
-        session.started = time.monotonic()
+        session.note("pass ended", **session.clock.ended())
+        session.clock.begin()

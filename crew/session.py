@@ -2,8 +2,7 @@
 
 import dataclasses
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -15,10 +14,12 @@ from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal, Run
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.permissions import Permissions
+from backend_crew.crew.reach import PIN
 from backend_crew.crew.roles import CrewSpec, TaskSpec, load
 from backend_crew.crew.rows import Totals
 from backend_crew.crew.stopping import StopFlag
 from backend_crew.tools import alembic_draft, apply, git, ignored, migrations, runtime, sandbox, secrets, testrun
+from backend_crew.tools.deny import fold
 from backend_crew.tools.workspace import Workspace
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -54,11 +55,9 @@ class Session:
     tests: testrun.TestCommand | None
     redact: secrets.Redactor
     stop: StopFlag
+    clock: budget.Clock
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Tools run one at a time: CrewAI calls several in parallel threads."""
-    started: float = field(default_factory=time.monotonic)
-    earlier: float | None = None
-    """Seconds of the passes before this one; read once a pass."""
     totals: dict[str, Totals] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: token_hex(4))
     """Stands in the marks around data; made anew for each pass, so that no file can hold it beforehand."""
@@ -148,12 +147,6 @@ class Session:
         """The environment variable that holds the database's URL."""
         return self.run.options.get("database_env")
 
-    def minutes(self) -> float:
-        """Minutes that passes over this run have taken, this one included."""
-        if self.earlier is None:
-            self.earlier = budget.seconds_of_passes(self.journal, self.run.id)
-        return (self.earlier + time.monotonic() - self.started) / 60
-
     def spend(self, model: str, prompt_tokens: int, completion_tokens: int, cost: float | None, seconds: float) -> None:
         """Record one model call of the task at hand."""
         task = self.permissions.task
@@ -172,10 +165,18 @@ class Session:
     def over_budget(self) -> Stop | None:
         """The stop that the caps demand, if one is reached."""
         task = self.permissions.task
-        whole = self._spent_in("")
-        stage = self._spent_in(task.stage) if task else whole
-        reason = budget.reached(budget.caps_from(self.run.options), whole, stage, self.minutes())
+        whole = budget.Spent(self._spent_in(""), self.clock.minutes())
+        stage = budget.Spent(self._spent_in(task.stage), self.clock.minutes_in(task.stage)) if task else whole
+        reason = budget.reached(budget.caps_from(self.run.options), whole, stage)
         return Stop(Status.BUDGET, reason, task=task.name if task else None) if reason else None
+
+
+def _hidden(root: Path, tree: Path, policy: str | None) -> Callable[[str], bool]:
+    """Which paths are kept from agents: what .crewignore names, and the run's policy where it lies in the repository."""
+    ignores = ignored.ignored_by(root, tree)
+    names = reach.names_below(root, Path(policy.rpartition(PIN)[0] or policy)) if policy else frozenset[str]()
+    kept = {fold(name) for name in names}
+    return lambda path: ignores(path) or fold(path) in kept
 
 
 def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
@@ -192,11 +193,15 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     clone = git.open_clone(journal.folder(run.id), run.base)
     known: list[migrations.MigrationTool] = []
     permissions = Permissions(
-        journal, run.id, spec, lambda path: any(migrations.new_files(tool, [path]) for tool in known)
+        journal,
+        run.id,
+        spec,
+        lambda path: any(migrations.new_files(tool, [path]) for tool in known),
+        lambda path: git.show(clone, clone.base, path) is not None,
     )
     # whatever is recorded from now on, by whomever, is without the secrets of this repository
     journal.redact = secrets.redactor(repository.root, settings.environment())
-    hidden = ignored.ignored_by(repository.root, clone.tree)
+    hidden = _hidden(repository.root, clone.tree, options.get("policy"))
     runs = choosing.runtime_of(repository.root, options.get("python"))
     reach.check_key((repository.root, journal.home, *runs.mounts))
     session = Session(
@@ -213,6 +218,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         tests=choosing.test_command(clone.tree, runs, options.get("test_command") or ()),
         redact=journal.redact,
         stop=stop,
+        clock=budget.Clock(journal, run.id),
     )
     session.detect_migrations()
     session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))

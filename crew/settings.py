@@ -93,6 +93,9 @@ class Caps:
     cost: float | None = None
     """US dollars."""
     stage_calls: int | None = 150
+    stage_tokens: int | None = None
+    stage_minutes: float | None = None
+    stage_cost: float | None = None
 
 
 @dataclass(frozen=True)

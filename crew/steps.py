@@ -9,7 +9,7 @@ from backend_crew.crew import applying, databases, settings, verdict
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
-from backend_crew.tools import environment, git, migrations, rehearsal
+from backend_crew.tools import environment, git, migration_lint, migrations, rehearsal
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.sandbox import NoSandbox
 
@@ -54,6 +54,7 @@ def rehearse(session: Session) -> tuple[str, Payload]:
     facts |= _rehearsed(session, tool, files)
     facts["apply_command"] = _by_hand(session, tool, facts, "up")
     facts["rollback_command"] = _by_hand(session, tool, facts, "down")
+    facts["lint"] = _lint(session, tool, facts)
     foreign = [path for path in files if not migrations.new_files(tool, [path])]
     if foreign:
         text = f"not of {tool.name}, so neither rehearsed nor applied: {', '.join(foreign)}"
@@ -104,6 +105,17 @@ def _rehearsed(session: Session, tool: migrations.MigrationTool, files: list[str
         text = "every table of the copy is empty: the rehearsal met no data, so it shows nothing about data"
         plain["findings"].append({"severity": "warning", "text": text})
     return plain
+
+
+def _lint(session: Session, tool: migrations.MigrationTool, facts: Payload) -> list[Payload] | None:
+    """What the linters say about every file that applying would run; None where no linter knows the engine."""
+    try:
+        engine = facts.get("dialect") or (migrator.engine() if (migrator := databases.migrator(session, tool)) else "")
+    except ToolError:
+        engine = ""
+    there = [(one["path"], one["text"]) for one in (*facts["files"], *facts["pending"]) if not one["gone"]]
+    found = migration_lint.lint_files(there, tool.name, engine)
+    return None if found is None else [dataclasses.asdict(one) for one in found]
 
 
 def _rows(step: Mapping[str, Any]) -> int:

@@ -68,7 +68,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "branch": session.run.branch,
         "status": (Status.UNVERIFIED if why else Status.FINISHED).value,
         "why": why,
-        "endpoints": _endpoints(session),
+        "planned_endpoints": _planned_endpoints(session),
         "files": [vars(one) for one in changes],
         "entities": [f"{one.name} ({one.change})" for one in design.data_model.entities] if design else [],
         "services": [one.path for one in design.files if one.layer == "business_logic"] if design else [],
@@ -80,6 +80,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "altered": packets.all_altered(session),
         "security": _security(session),
         "repair": _repair(session),
+        "changed_since": _changed_since(session),
         "decisions": [one.model_dump(mode="json") for one in design.decisions] if design else [],
         "tests": {
             name: final.get(name)
@@ -107,6 +108,24 @@ def _repair(session: Session) -> str:
     task = next(task.name for task in session.spec.tasks if task.layer == "repair")
     change, facts = session.typed(task, ChangeSet), (session.payload(task) or {}).get("facts", {})
     return change.summary if change and facts.get("files") else ""
+
+
+def _changed_since(session: Session) -> dict[str, list[str]]:
+    """Files that differ now from what the security review saw, and from what was shown at the migration gate."""
+    seen: dict[str, str] = {}
+    commit = session.clone.base
+    for output in session.journal.outputs(session.id):
+        if output.artifact == "SecurityReview":
+            seen["the security review"] = commit
+        commit = output.commit or commit
+    row = session.journal.gate(session.id, "migrations")
+    if row is not None:
+        seen["the migration gate"] = str(gates.packet_of(row).bound["commit"])
+    changed = {
+        what: [one.path for one in git.changes(session.clone, then) if not one.path.startswith("specs/")]
+        for what, then in seen.items()
+    }
+    return {what: paths for what, paths in changed.items() if paths}
 
 
 def _security(session: Session) -> list[Payload]:
@@ -139,7 +158,8 @@ def _unverified(
     return ""
 
 
-def _endpoints(session: Session) -> list[Payload]:
+def _planned_endpoints(session: Session) -> list[Payload]:
+    """What the approved contract names; nobody compared the code with it."""
     output = session.journal.output(session.id, session.spec.producing("Design").name)
     return list(output.payload["facts"].get("endpoints", ())) if output else []
 

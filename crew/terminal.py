@@ -1,7 +1,10 @@
 """The terminal as a channel: shows a gate, asks, and accepts nothing but the exact words."""
 
+import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import click
 from rich.console import Console
@@ -134,10 +137,36 @@ class Terminal:
 
     def _line(self, prompt: str) -> str:
         self._console.print(Text(prompt), end="")
-        line = sys.stdin.readline()
+        line = line_of_person()
         if not line:
             raise EOFError
         return line.strip()
+
+
+def line_of_person() -> str:
+    """A line of standard input, '' at its end; Ctrl-C raises EOFError: a read would go on after the run's own handler."""
+    with _interruptible():
+        return sys.stdin.readline()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+
+    def leave(number: int, frame: Any) -> None:
+        if callable(before):
+            before(number, frame)  # the run's notes that it was interrupted; Python's own raises KeyboardInterrupt
+        raise EOFError
+
+    try:
+        signal.signal(signal.SIGINT, leave)
+    except ValueError:  # not the main thread: the host program handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def how_to_answer(run: str, row: GateRow) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from crewai.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from backend_crew.crew import checks, databases, gates, verdict
+from backend_crew.crew import checks, databases, gates, render, settings, verdict
 from backend_crew.crew.artifacts import ARTIFACTS, Artifact
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import sha256
 from backend_crew.crew.markdown import visible
 from backend_crew.crew.model import Status, Stop
+from backend_crew.crew.permissions import layer_of
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import alembic_draft, git, search, syntax, testrun
@@ -22,7 +23,7 @@ from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.sandbox import NoSandbox, Sandbox
-from backend_crew.tools.workspace import clean_path
+from backend_crew.tools.workspace import DELETE, WRITE, clean_path
 
 OUTPUT_LIMIT = 12_000
 ATTEMPTS = 10
@@ -109,6 +110,7 @@ class RequestScopeChange(_Input):
 
     path: str
     reason: str = Field(min_length=10, max_length=500)
+    delete: bool = Field(default=False, description="True asks to delete the file, and for nothing else.")
 
 
 def _list_files(session: Session, given: ListFiles) -> str:
@@ -262,29 +264,35 @@ def _revision(session: Session, message: str, number: int) -> str:
 
 
 def _variables(session: Session) -> dict[str, str]:
-    return {session.database_env: ""} if session.database_env else {}
+    """Led to the scratch database; the URL as it is tells which engine and which driver the project uses."""
+    name = session.database_env
+    return {name: settings.get(name) or ""} if name else {}
 
 
 def _request_scope(session: Session, given: RequestScopeChange) -> str:
     task, path = session.permissions.task, clean_path(given.path)
     if reason := is_read_denied(path) or is_write_denied(path):
         raise ToolRefused(f"{path}: {reason}")
-    packet = Packet(
-        session.id,
-        gates.SCOPE.name,
-        gates.SCOPE.question,
-        visible(
-            session.redact(
-                f"# A file outside the approved plan\n\n`{path}`, wanted by task {task.name if task else '?'}\n\n{given.reason}\n"
-            )
-        ),
-        {"path": path},
-    )
+    if task is None or not (layer := layer_of(task)):
+        raise ToolRefused(f"{path}: this task changes no files")
+    act = DELETE if given.delete else WRITE
+    text = visible(session.redact(_scope_words(path, act, task.name, given.reason)))
+    bound = {"path": path, "act": act, "layer": layer}
+    packet = Packet(session.id, gates.SCOPE.name, gates.SCOPE.question, text, bound)
     row = session.journal.open_gate(session.id, gates.SCOPE.name, packet.as_json(), packet.digest)
     if session.journal.decision(session.id, gates.SCOPE.name, row.digest):
         raise ToolRefused(f"{path}: this was asked and answered before")
     session.stop.set(Stop(Status.WAITING, "a file outside the approved plan is wanted", gate=gates.SCOPE.name))
     return "asked; the run waits for the person"
+
+
+def _scope_words(path: str, act: str, task: str, reason: str) -> str:
+    """What the gate shows: the agent's words stand on one line of a block, so they can pose as nothing else."""
+    wanted = "DELETE this file" if act == DELETE else "create or change this file; not to delete it"
+    return (
+        f"# A file outside the approved plan\n\nThe task {task} wants to {wanted}:\n\n{render.fenced('', path)}\n"
+        f"Its reason, in the agent's own words:\n\n{render.fenced('', ' '.join(reason.split()))}"
+    )
 
 
 _Work = Callable[[Session, Any], str]

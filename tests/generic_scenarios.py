@@ -101,6 +101,13 @@ DJANGO = {
     "notes/migrations/0001_initial.py": INITIAL,
     ".gitignore": "db.sqlite3\n__pycache__/\n",
 }
+DJANGO_DATABASE = """
+CREATE TABLE django_migrations (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, app varchar(255) NOT NULL,
+  name varchar(255) NOT NULL, applied datetime NOT NULL);
+INSERT INTO django_migrations (app, name, applied) VALUES ('notes', '0001_initial', '2026-01-01 00:00:00');
+CREATE TABLE notes_note (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, text varchar(200) NOT NULL);
+INSERT INTO notes_note (text) VALUES ('milk'), ('tea');
+"""
 DJANGO_MIGRATION = "notes/migrations/0002_note_archived.py"
 ARCHIVED = """\
 from django.db import migrations, models

@@ -71,8 +71,10 @@ class Notes:
 def schema(connection: Connection) -> Sequence[str]:
     """Columns and indexes: enough to tell schemas apart here."""
     rows = connection.execute(
-        "SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        "SELECT 'column ' || relname || '.' || attname || ' ' || atttypid::regtype FROM pg_class c JOIN pg_attribute a"
+        " ON a.attrelid = c.oid WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0"
+        " AND NOT attisdropped UNION ALL SELECT pg_get_indexdef(oid) FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'i'"
     ).fetchall()
     return sorted(str(row[0]) for row in rows)
 

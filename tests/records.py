@@ -50,3 +50,8 @@ def ruling(
 ) -> Decision:
     """A decision about what a gate shows now."""
     return Decision(run, row.gate, row.round, row.digest, verdict, reason, to_stage, actor="ann", channel="test")
+
+
+def scope(path: str, act: str = "write", layer: str = "business_logic") -> dict[str, str]:
+    """What a request for a file outside the plan binds."""
+    return {"path": path, "act": act, "layer": layer}

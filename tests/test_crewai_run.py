@@ -37,7 +37,7 @@ def _environment(tmp_path: Path, repo: Path, url: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_crewai_run_stops_at_the_first_gate(tmp_path: Path) -> None:
+def test_a13_crewai_run_stops_at_the_first_gate(tmp_path: Path) -> None:
     repo = scenario.make_repository(tmp_path / "notes")
     project = tmp_path / "project"
     project.mkdir()

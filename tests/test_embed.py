@@ -89,12 +89,23 @@ def test_akickoff_leaves_the_event_loop_free(repo: Path) -> None:
     assert ticks > 3
 
 
-def test_a_cap_pauses_the_run(repo: Path) -> None:
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, caps=Caps(calls=1))
-    crew = BackendCrew(repo, scenario.FEATURE, model=Script(), home=repo.parent / "home", options=options)
-    result = crew.kickoff()
-    assert (result.status, result.exit_code) == (Status.BUDGET, 5)
-    assert "--max-calls" in result.reason
+@pytest.mark.parametrize(
+    ("caps", "calls", "flag"),
+    [
+        (Caps(calls=1), 1, "--max-calls"),
+        (Caps(stage_tokens=240), 2, "--max-stage-tokens"),
+        (Caps(stage_minutes=1e-9), 0, "--max-stage-minutes"),
+    ],
+)
+def test_a_cap_pauses_the_run(repo: Path, caps: Caps, calls: int, flag: str) -> None:
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, caps=caps)
+    model = Script()
+    listing = scenario.use(scenario.call("list_files"))
+    model.steps["analyse"] = [listing, *model.steps["analyse"]]
+    result = BackendCrew(repo, scenario.FEATURE, model=model, home=repo.parent / "home", options=options).kickoff()
+    assert (result.status, result.exit_code, len(model.seen)) == (Status.BUDGET, 5, calls)
+    assert flag in result.reason
+    assert model.tasks == ["analyse"][:calls]
 
 
 def test_the_crew_runs_inside_a_flow_and_its_gate_comes_out(repo: Path) -> None:

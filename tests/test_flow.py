@@ -85,7 +85,7 @@ def test_the_whole_path_ends_in_a_branch_a_migrated_database_and_a_true_summary(
     assert [one["gate"] for one in facts["gates"]] == ["answers", "design", "migrations"]
     assert facts["usage"]["calls"] == len(stand.script.seen) == result.usage["calls"]
     assert facts["usage"]["prompt_tokens"] == 100 * len(stand.script.seen)
-    assert facts["endpoints"] == []
+    assert facts["planned_endpoints"] == []
     _documents_are_on_the_branch(stand, facts, branch)
 
 
@@ -384,6 +384,8 @@ def test_a_failing_product_is_repaired_and_the_verdict_is_that_of_the_tests_afte
     report = stand.on_branch(f"{result.summary['documents']}/report.md")
     assert "## Repaired after red tests\n\nThe count was one too high." in report
     assert "nobody reviewed the repaired code" in report
+    assert "Changed after the security review: `app/service.py`" in report
+    assert "app/service.py" in result.summary["changed_since"]["the security review"]
     repair = next(turn for turn in stand.script.seen if turn.task == "repair")
     assert "test_nothing_counts_as_zero" in str(repair.messages)
     assert "+ 1" not in stand.on_branch("app/service.py")

@@ -63,7 +63,7 @@ EXAMPLES = 400
 class Anything:
     """A scope that allows every path."""
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = "") -> None:
         """Allow it."""
 
 

@@ -70,20 +70,29 @@ def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path) -> None:
+def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = prepared(tmp_path, generic.DJANGO, generic.django())
-    result = stand.kickoff(database_env=None, test_command=DJANGO_TESTS, check_command=("python", "manage.py", "check"))
+    database = stand.repo / "db.sqlite3"
+    with sqlite3.connect(database) as made:
+        made.executescript(generic.DJANGO_DATABASE)
+    made.close()
+    monkeypatch.setenv("NOTES_URL", f"sqlite:///{database}")
+    result = stand.kickoff(
+        database_env="NOTES_URL", test_command=DJANGO_TESTS, check_command=("python", "manage.py", "check")
+    )
     assert isinstance(result, Finished), result.reason
 
     (design,) = stand.person.packets("design")
     assert "Tests: `python manage.py test` (named by the person)" in design.text
     assert "After each layer: `python manage.py check`" in design.text
-    assert "Migrations (django, manage.py:4): only Alembic's migrations can be rehearsed here" in design.text
+    assert "Migrations (django, manage.py:4): tried on a copy before you are asked" in design.text
     (gate,) = stand.person.packets("migrations")
     assert generic.ARCHIVED.rstrip() in gate.text, "the migration is shown whole"
-    assert "Database: none is touched" in gate.text
-    assert "nothing is applied by this run" in gate.text and "By hand: `python manage.py migrate`" in gate.text
-    assert "**Not rehearsed**" in gate.text and "SQL up" not in gate.text
+    by_hand = "python manage.py migrate notes 0002_note_archived"
+    assert f"Database: {database}" in gate.text and f"By hand: `{by_hand}`" in gate.text
+    assert "Rehearsal passed, on copy of the database, notes.0001_initial → notes.0002_note_archived" in gate.text
+    assert "notes_note 2" in gate.text, "on the person's rows"
+    assert "INSERT INTO django_migrations" in gate.text, "the SQL is whole"
 
     assert "only Alembic writes migrations here" in results(stand.script, "implement_data_access")
     seen = results(stand.script, "test")
@@ -91,14 +100,17 @@ def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path) -> None:
     assert "judged by its exit code alone, and all tests were run" in seen
 
     text = report(stand)
-    assert f"{generic.DJANGO_MIGRATION}: not rehearsed; approved, not applied" in text
-    assert "by hand: `python manage.py migrate`" in text
+    assert f"{generic.DJANGO_MIGRATION}: rehearsal passed; applied" in text
+    with sqlite3.connect(database) as after:
+        assert after.execute("SELECT text, archived FROM notes_note ORDER BY id").fetchall() == [
+            ("milk", 0),
+            ("tea", 0),
+        ]
+    after.close()
     assert "green: exit code 0, counts unknown" in text and "`python manage.py test`: counts unknown" in text
     assert "NOT KNOWN **AC1**" in text and "- shown **AC" not in text
     assert "check `python manage.py check`: passed" in text
     assert "`POST /notes/{id}/archive/`" in text
-    assert not (stand.repo / "db.sqlite3").exists(), "no database of the person was made or touched"
-
     theirs = checked_out(stand, tmp_path / "theirs")
     assert manage(theirs, "test").returncode == 0, "what was called green is green for the person too"
     assert manage(theirs, "makemigrations", "--check", "--dry-run").returncode == 0
@@ -140,7 +152,7 @@ def test_an_express_repository_reaches_a_truthful_summary(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_prisma_repository_is_read_and_said_to_be_not_runnable(tmp_path: Path) -> None:
+def test_a_prisma_repository_is_rehearsed_by_its_sql_and_its_tests_are_not_run(tmp_path: Path) -> None:
     """Nobody confirmed a test command either: the run goes on without tests and says so."""
     stand = prepared(tmp_path, node.PRISMA, node.prisma())
     result = stand.kickoff(database_env=None, python=None)
@@ -149,11 +161,11 @@ def test_a_prisma_repository_is_read_and_said_to_be_not_runnable(tmp_path: Path)
     assert result.reason.startswith(f"tests: not run - {why} (package.json:")
     (design,), (gate,) = stand.person.packets("design"), stand.person.packets("migrations")
     assert f"Tests: none will be run; {why}" in design.text
-    for shown in (design.text, gate.text):
-        assert "an engine that it downloads from its own host" in shown and "cannot be run" in shown
+    assert "Migrations (prisma, prisma/schema.prisma:1): tried on a copy before you are asked" in design.text
+    assert "Rehearsal passed, on generated rows" in gate.text and "irreversible" in gate.text
     assert node.SECOND_SQL.rstrip() in gate.text and "By hand: `npx prisma migrate deploy`" in gate.text
     text = report(stand)
-    assert f"{node.PRISMA_MIGRATION}: not rehearsed; approved, not applied" in text
+    assert f"{node.PRISMA_MIGRATION}: rehearsal passed; approved, not applied" in text
     assert f"- not run: {why}" in text and "counts unknown" not in text
     assert "run the tests yourself before you merge" in text and "NOT SHOWN **AC1**" in text
     assert stand.events("tests") == [], "a command that nobody confirmed is not run"

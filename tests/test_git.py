@@ -139,7 +139,7 @@ def test_a_shallow_clone_works(repository: Path, tmp_path: Path) -> None:
     plain(tmp_path / "shallow", "fsck", "--strict")
 
 
-def test_dirty_files_become_a_first_commit_but_never_the_environment_file(repository: Path, tmp_path: Path) -> None:
+def test_b3_dirty_files_become_a_first_commit_but_never_the_environment_file(repository: Path, tmp_path: Path) -> None:
     (repository / ".env").write_text("API_KEY=abcdefghij\n")
     (repository / "app/main.py").write_text("x = 2\n")
     (repository / "run.sh").write_text("#!/bin/sh\n")

@@ -143,7 +143,7 @@ def test_weak_control_a_plain_fetch_into_the_repository_runs_its_settings(hostil
     assert hostile.fired() >= {"reference-transaction", "alternate-refs"}
 
 
-def test_nothing_planted_runs_and_nothing_changes_until_publishing(hostile: Hostile, tmp_path: Path) -> None:
+def test_b2_nothing_planted_runs_and_nothing_changes_until_publishing(hostile: Hostile, tmp_path: Path) -> None:
     before = picture(hostile.root)
     found = git.inspect(hostile.root)
     assert found.dirty == ("app/main.py", "new.py")
@@ -189,7 +189,7 @@ def owners(root: Path) -> set[int]:
 
 
 @as_root
-def test_publishing_as_root_leaves_every_object_with_the_owner(shared: Path, tmp_path: Path) -> None:
+def test_b2_publishing_as_root_leaves_every_object_with_the_owner(shared: Path, tmp_path: Path) -> None:
     root = strangers(make_repository(shared / "shop"))
     (root / "dirty.txt").write_text("mine")
     os.chown(root / "dirty.txt", STRANGER, STRANGER)
@@ -222,8 +222,8 @@ def test_root_does_not_read_what_the_owner_could_not(shared: Path, tmp_path: Pat
         git.inspect(root)
 
 
-def test_b_hooks_that_an_agent_edits_in_the_tree_do_not_run_at_its_commits(tmp_path: Path) -> None:
-    """verified.md B: with core.hooksPath=.husky, a worktree runs what an agent wrote there at the next commit."""
+def test_b1_hooks_that_an_agent_edits_in_the_tree_do_not_run_at_its_commits(tmp_path: Path) -> None:
+    """With core.hooksPath=.husky, a worktree runs what an agent wrote there at the next commit."""
     root = make_repository(tmp_path / "shop", {"app/main.py": "x = 1\n", ".husky/pre-commit": "#!/bin/sh\nexit 0\n"})
     plain(root, "config", "core.hooksPath", ".husky")
     fired = tmp_path / "fired"
@@ -244,8 +244,8 @@ def test_b_hooks_that_an_agent_edits_in_the_tree_do_not_run_at_its_commits(tmp_p
     assert fired.exists(), "weak control: in a worktree the edited hook ran as us"
 
 
-def test_b_the_clone_survives_that_the_person_collects_garbage(tmp_path: Path) -> None:
-    """verified.md B: `clone --shared` breaks after `gc --prune=now`; ours holds its own objects."""
+def test_b1_the_clone_survives_that_the_person_collects_garbage(tmp_path: Path) -> None:
+    """A `clone --shared` breaks after `gc --prune=now`; ours holds its own objects."""
     root = make_repository(tmp_path / "shop")
     plain(root, "checkout", "-qb", "short-lived")
     (root / "app/main.py").write_text("x = 2\n")
@@ -266,8 +266,8 @@ def test_b_the_clone_survives_that_the_person_collects_garbage(tmp_path: Path) -
 
 
 @as_root
-def test_b_a_repository_of_somebody_else_is_read_through_a_configuration_file(shared: Path, tmp_path: Path) -> None:
-    """verified.md B: `-c safe.directory` does not reach the process that serves the objects, a file does."""
+def test_b3_a_repository_of_somebody_else_is_read_through_a_configuration_file(shared: Path, tmp_path: Path) -> None:
+    """The flag `-c safe.directory` does not reach the process that serves the objects, a file does."""
     root = strangers(make_repository(shared / "shop"))
     weak = tmp_path / "weak"
     plain(tmp_path, "-c", "safe.directory=*", "clone", "-q", "--bare", "--no-local", str(root), str(weak), check=False)

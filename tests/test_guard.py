@@ -108,15 +108,18 @@ def test_another_engine_is_linted_as_what_it_is_and_never_passed(repo: Path, mon
     (repo / scenario.MIGRATION).write_text(LOSSY)
     code, said = rehearse(repo)
     assert (code, said["status"]) == (6, "findings")
-    assert "not rehearsed: only SQLite" in said["tools"][0]["reason"]
+    assert (
+        "not rehearsed: NOTES_DATABASE_URL: the PostgreSQL database nobody@localhost:5432/notes cannot be"
+        in said["tools"][0]["reason"]
+    )
 
 
 def test_tools_that_cannot_be_rehearsed_are_listed_with_their_files(tmp_path: Path) -> None:
-    files = {"schema.prisma": "", "migrations/1_init/migration.sql": "CREATE TABLE a (id int);\n"}
+    files = {"knexfile.js": "", "migrations/1_init.js": "exports.up = knex => knex.schema\n"}
     folder = scenario.make_repository(tmp_path / "node", files)
     code, said = rehearse(folder)
     assert (code, said["status"]) == (7, "not rehearsed")
-    assert said["tools"][0]["files"] == ["migrations/1_init/migration.sql"]
+    assert said["tools"][0]["files"] == ["migrations/1_init.js"]
     code, said = rehearse(scenario.make_repository(tmp_path / "bare", {"a.py": "x = 1\n"}))
     assert (code, said) == (7, {"status": "not rehearsed", "exit_code": 7, "tools": []})
 

@@ -38,7 +38,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("path", [".env", "alias.txt", "plans/secret.md", "./.env"])
-def test_what_the_workspace_refuses_is_refused_here_too(held: Any, path: str) -> None:
+def test_a14_what_the_workspace_refuses_is_refused_here_too(held: Any, path: str) -> None:
     session, guarded, naive = held
     assert "of the person" in naive._run(path).replace("-", " "), "the control: CrewAI's own tool prints it"
     with pytest.raises((ToolError, BackendCrewError), match=r"accessible|symbolic link"):

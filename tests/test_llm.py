@@ -242,6 +242,39 @@ def test_prose_between_tools_does_not_add_up() -> None:
     assert [names(door.call(MESSAGES)) for _ in range(3)] == [["a"], ["b"], ["c"]]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('{"path": "app/x.py", "text": "cut o', "not valid JSON: Unterminated string"),
+        ("", "not valid JSON: Expecting value"),
+        ("path=app/x.py", "not valid JSON"),
+        ('["app/x.py"]', "Expected a JSON object, found list"),
+        ("null", "found NoneType"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"text": "' + "x" * 5_000, "xxx' … 'xxx"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_recorded_and_answered(arguments: str, says: str) -> None:
+    broken = Reply("writing", (ToolCall("list_files", "{}"), ToolCall("write_file", arguments)), 10, 2)
+    model = Listed([broken, uses("write_file", '{"path": "app/x.py"}')])
+    stand = Stand(model)
+    assert names(stand.door().call(MESSAGES)) == ["write_file"], "no call of the broken turn is done"
+    [(kind, data), (after, _)] = stand.events
+    assert (kind, after) == ("unusable call", "nudged")
+    assert (data["task"], data["tool"]) == ("design", "write_file")
+    answer = str(model.turns[1].messages[-1]["content"])
+    assert says in answer and len(answer) < 1_000
+    assert data["reason"] in answer and "`write_file`" in answer
+    assert len(stand.spent) == 2
+
+
+def test_arguments_that_are_never_readable_stop_the_run() -> None:
+    model = Listed([uses("submit", f"{{{number}") for number in range(9)])
+    stop = Stand(model).stop()
+    assert (stop.status, len(model.turns)) == (Status.FAILED, NUDGES + 1)
+    assert "in a form that cannot be used" in stop.reason
+
+
 def test_the_same_call_for_ever_is_told_and_then_stopped() -> None:
     model = Listed([uses("search", '{"pattern": "x"}')])
     stand = Stand(model)
@@ -344,7 +377,7 @@ def hanging() -> Iterator[Hanging]:
     model.let_go.set()
 
 
-def test_the_stop_flag_is_obeyed_while_a_model_hangs(hanging: Hanging) -> None:
+def test_a3_the_stop_flag_is_obeyed_while_a_model_hangs(hanging: Hanging) -> None:
     stand = Stand(hanging, StopFlag())
     seen: list[float] = []
 

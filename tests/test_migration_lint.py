@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.lint_rules import RULES
-from backend_crew.tools.migration_lint import lint_file
+from backend_crew.tools.migration_lint import lint_file, lint_files
 
 ALEMBIC = "import sqlalchemy as sa\nfrom alembic import op\n\ndef downgrade():\n    op.drop_column('t', 'c')\n\ndef upgrade():\n"
 DJANGO = "from django.db import migrations, models\n\nclass Migration(migrations.Migration):\n    operations = [\n"
@@ -217,3 +217,20 @@ def test_sql_files_are_linted_by_their_dialect() -> None:
         "maintenance",
         "needs-no-transaction",
     ]
+
+
+def test_several_files_are_read_in_their_order_as_the_engine_that_they_are_for() -> None:
+    files = [("m/1.sql", "DROP TABLE a;"), ("m/2.sql", "DELETE FROM b;"), ("m/3.sql", "SELECT 1;")]
+    for engine in ("sqlite", "postgresql", "CockroachDB"):
+        found = lint_files(files, "sql", engine)
+        assert found is not None
+        assert [one.path for one in found if one.severity == "error"] == ["m/1.sql", "m/2.sql"]
+    assert lint_files([], "sql", "sqlite") == ()
+    for unknown in ("mysql", "", "PostgreSQL"):
+        assert lint_files(files, "sql", unknown) is None
+
+
+def test_a_file_too_long_to_be_read_is_a_red_flag() -> None:
+    found = lint_files([("m/1.sql", "SELECT 1;" + " " * 200_000)], "sql", "sqlite")
+    assert found is not None
+    assert [(one.rule, one.severity) for one in found] == [("opaque-statement", "error")]

@@ -10,6 +10,7 @@ from backend_crew.tools.alembic_config import read_config, with_url
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import detect, new_files
 
+REHEARSED = {"django", "goose", "golang-migrate", "dbmate", "yoyo", "flyway", "prisma", "drizzle"}
 SHOP = Path(__file__).parent / "data" / "alembic_shop"
 
 
@@ -63,7 +64,7 @@ def test_each_tool_is_found_and_knows_its_files(
     tools = detect(write(tmp_path, files))
     assert [tool.name for tool in tools] == [name]
     assert tools[0].evidence == evidence
-    assert not tools[0].can_rehearse
+    assert tools[0].can_rehearse == (name in REHEARSED)
     assert bool(tools[0].apply_command) == (name != "sql")
     assert new_files(tools[0], [other, theirs]) == (theirs,)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import scenario
-from records import make_journal, open_gate, ruling
+from records import make_journal, open_gate, ruling, scope
 
 from backend_crew.crew import permissions, roles, stages
 from backend_crew.crew.artifacts import Design
@@ -19,6 +19,9 @@ from backend_crew.tools.workspace import Workspace
 
 SPEC = roles.load()
 SERVICE, MODELS, TEST = "app/service.py", "app/models.py", "tests/test_archive.py"
+OLD = "migrations/versions/0001_archived.py"
+BEFORE = {SERVICE, MODELS, OLD}
+"""What is there before a run begins."""
 
 
 @dataclass
@@ -49,6 +52,15 @@ class Stand:
         assert not (self.workspace.root / path).exists()
         return str(caught.value)
 
+    def check(self, path: str, act: str, task: str = "implement_business_logic") -> str:
+        """'' when an act on a path is allowed in a task, else why not."""
+        self.permissions.enter(SPEC.task(task))
+        try:
+            self.permissions.check_write(path, act)
+        except ToolRefused as error:
+            return str(error)
+        return ""
+
     def write(self, path: str, task: str = "implement_business_logic") -> None:
         """Write a path in a task; it must be allowed."""
         self.permissions.enter(SPEC.task(task))
@@ -59,7 +71,9 @@ class Stand:
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[Stand]:
     journal = make_journal(tmp_path / "home", "r-1", "r-2")
-    permitted = Permissions(journal, "r-1", SPEC, lambda path: path.startswith("migrations/versions/"))
+    permitted = Permissions(
+        journal, "r-1", SPEC, lambda path: path.startswith("migrations/versions/"), BEFORE.__contains__
+    )
     (tmp_path / "tree").mkdir()
     with journal.lease("r-1"):
         yield Stand(journal, permitted, Workspace(tmp_path / "tree", permitted))
@@ -116,7 +130,7 @@ def test_an_approval_that_was_taken_out_of_force_is_gone_at_the_next_write(stand
 
 def test_an_approval_of_another_run_is_none(stand: Stand, tmp_path: Path) -> None:
     stand.approve()
-    other = Permissions(stand.journal, "r-2", SPEC, lambda _: False)
+    other = Permissions(stand.journal, "r-2", SPEC, lambda _: False, lambda _: False)
     other.enter(SPEC.task("implement_business_logic"))
     with stand.journal.lease("r-2"), pytest.raises(ToolRefused, match="before a person has approved"):
         other.check_write(SERVICE)
@@ -225,7 +239,7 @@ def test_migrations_can_be_written_in_the_implementation_only(stand: Stand) -> N
 
 def test_a_granted_path_and_only_that_is_added_to_the_plan(stand: Stand) -> None:
     stand.approve()
-    row = open_gate(stand.journal, "scope", bound={"path": "app/extra.py"})
+    row = open_gate(stand.journal, "scope", bound=scope("app/extra.py"))
     assert "not in the approved plan" in stand.refusal("app/extra.py")
     stand.journal.decide(ruling(row))
     stand.write("app/extra.py")
@@ -234,17 +248,78 @@ def test_a_granted_path_and_only_that_is_added_to_the_plan(stand: Stand) -> None
 
 def test_a_declined_path_stays_out(stand: Stand) -> None:
     stand.approve()
-    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound={"path": "app/x.py"}), "reject", reason="no"))
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound=scope("app/x.py")), "reject", reason="no"))
     assert "not in the approved plan" in stand.refusal("app/x.py")
-    assert permissions.granted_paths(stand.journal, "r-1") == ()
+    assert permissions.granted(stand.journal, "r-1") == {}
 
 
 def test_a_grant_needs_the_approved_design_and_leaves_migrations_closed(stand: Stand) -> None:
     path = "migrations/versions/0009_more.py"
-    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound={"path": path})))
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound=scope(path, layer="data_access"))))
     assert "before a person has approved the design" in stand.refusal(path)
     stand.approve()
     assert "after they were shown" in stand.refusal(path, "test")
+
+
+# -- what may be done to a file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "write", "delete"),
+    [
+        ("modify", SERVICE, "", "the plan changes this file and does not delete it"),
+        ("delete", SERVICE, "the plan deletes this file and does not change it", ""),
+        ("create", SERVICE, "this file was there before", "this file was there before"),
+        ("create", "app/new.py", "", ""),  # what the run itself brought into being it may take back
+    ],
+)
+def test_a_file_is_treated_as_the_plan_says(stand: Stand, action: str, path: str, write: str, delete: str) -> None:
+    files = [{"path": path, "action": action, "layer": "business_logic", "purpose": "x"}]
+    stand.journal.decide(ruling(stand.show(stand.design(files=files))))
+    for act, why in (("write", write), ("delete", delete)):
+        said = stand.check(path, act)
+        assert (why in said) if why else said == ""
+
+
+def test_a_star_creates_and_opens_no_migration_that_was_there(stand: Stand) -> None:
+    stand.approve()
+    for act in ("write", "delete"):
+        said = stand.check(OLD, act, "implement_data_access")
+        assert f"{OLD}: the plan creates migrations/versions/*_archived.py, and this file was there before" in said
+        assert stand.check("migrations/versions/0002_archived.py", act, "implement_data_access") == ""
+    assert permissions.planned(Design.recorded(scenario.DESIGN), OLD)  # the weak control: the name alone
+
+
+def test_a_file_that_is_planned_by_its_name_is_not_taken_for_one_with_a_star(stand: Stand) -> None:
+    files = [*scenario.DESIGN["files"], {"path": OLD, "action": "modify", "layer": "data_access", "purpose": "x"}]
+    stand.journal.decide(ruling(stand.show(stand.design(files=files))))
+    assert stand.check(OLD, "write", "implement_data_access") == ""
+    assert "does not delete it" in stand.check(OLD, "delete", "implement_data_access")
+
+
+@pytest.mark.parametrize("asked", ["write", "delete"])
+def test_a_grant_covers_what_was_asked_in_the_layer_that_asked(stand: Stand, asked: str) -> None:
+    stand.approve()
+    other = "delete" if asked == "write" else "write"
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound=scope("app/extra.py", asked))))
+    assert stand.check("app/extra.py", asked) == ""
+    assert "not in the approved plan" in stand.check("app/extra.py", other)
+    assert "not in the approved plan" in stand.check("app/extra.py", asked, "implement_data_access")
+    assert "not in the approved plan" in stand.check("app/extra.py", asked, "test")
+    assert stand.check("app/extra.py", asked, "implement_presentation") == ""
+
+
+def test_a_grant_of_a_planned_file_adds_to_what_the_plan_allows(stand: Stand) -> None:
+    stand.approve()
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound=scope(SERVICE, "delete"))))
+    assert stand.check(SERVICE, "write") == stand.check(SERVICE, "delete") == ""
+    assert "does not delete it" in stand.check(MODELS, "delete")
+
+
+def test_a_grant_whose_record_says_neither_layer_nor_act_grants_nothing(stand: Stand) -> None:
+    stand.approve()
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound={"path": "app/extra.py"})))
+    assert "not in the approved plan" in stand.check("app/extra.py", "write")
 
 
 # -- tools ---------------------------------------------------------------------------------------------------------
@@ -274,7 +349,7 @@ def test_a_stage_stands_above_what_a_spec_says(stand: Stand) -> None:
 
 def test_a_later_refusal_takes_a_granted_path_back(stand: Stand) -> None:
     for text, verdict, reason in (("first", "approve", ""), ("second", "reject", "no longer")):
-        row = open_gate(stand.journal, "scope", text, bound={"path": "app/other.py"})
+        row = open_gate(stand.journal, "scope", text, bound=scope("app/other.py"))
         stand.journal.decide(ruling(row, verdict, reason=reason))
-        granted = permissions.granted_paths(stand.journal, "r-1")
-        assert granted == (("app/other.py",) if verdict == "approve" else ())
+        granted = permissions.granted(stand.journal, "r-1")
+        assert granted == ({"app/other.py": ("business_logic", "write")} if verdict == "approve" else {})

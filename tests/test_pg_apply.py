@@ -163,6 +163,30 @@ def test_locks_and_long_statements_end_in_plain_words(postgres: Server, tmp_path
     assert not this.apply().already
 
 
+def test_a_deadlock_is_no_refusal(postgres: Server, tmp_path: Path) -> None:
+    change = "UPDATE users SET name = 'x' WHERE id = {};"
+    this = case(postgres, tmp_path, one(COUNTED, change.format(1), change.format(2)))
+    caught: list[ToolError] = []
+
+    def work() -> None:
+        try:
+            this.apply()
+        except ToolError as error:
+            caught.append(error)
+
+    with held(this.url, change.format(2)) as other:
+        thread = threading.Thread(target=work)
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        until(lambda: scalar(this.url, waiting) == 1)
+        other.execute(change.format(1).encode())  # whoever waited first gives way
+        thread.join()
+    assert [type(each) for each in caught] == [ToolFault]
+    assert "deadlock detected" in str(caught[0])
+    assert "nothing was applied. Apply again" in str(caught[0])
+    assert this.apply().steps == 1
+
+
 def test_stopping_is_asked_before_each_step(postgres: Server, tmp_path: Path) -> None:
     this = case(postgres, tmp_path)
     with pytest.raises(ToolRefused, match="stopped; nothing was applied"):

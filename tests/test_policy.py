@@ -11,7 +11,7 @@ import driving
 import pytest
 import scenario
 from click.testing import CliRunner
-from records import make_journal, open_gate
+from records import make_journal, open_gate, scope
 
 from backend_crew.crew import policy, reach, runner
 from backend_crew.crew.cli import cli
@@ -323,10 +323,11 @@ def test_a_scope_request_is_judged_by_its_path(tmp_path: Path) -> None:
     journal = make_journal(tmp_path)
     given = Policy("p", "a" * 64, (Rule("it", "scope", {"files": ["app/*.py"], "no_new_dependency": True}),))
     for path, granted in (("app/x.py", True), ("pyproject.toml", False), ("app/deep/x.py", False)):
-        row = open_gate(
-            journal, "scope", f"about {path}", bound={"path": path}, data={"facts": {"files": ["app/x.py"]}}
-        )
+        facts = {"facts": {"files": ["app/x.py"]}}
+        row = open_gate(journal, "scope", f"about {path}", bound=scope(path), data=facts)
         assert ByPolicy(given, None).ask(journal, "r-1", row) is granted
+        row = open_gate(journal, "scope", f"delete {path}", bound=scope(path, "delete"), data=facts)
+        assert not ByPolicy(given, None).ask(journal, "r-1", row)
     journal.close()
 
 

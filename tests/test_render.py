@@ -170,3 +170,33 @@ def test_outputs_of_other_kinds_are_shown_by_their_fields() -> None:
     answers = Answers.model_validate({"items": [{"id": "Q1", "answer": "No", "source": "option"}]})
     assert render.output("Answers", answers.model_dump(mode="json")) == "- Q1: No (option)\n"
     assert "Rehearsal passed" in render.output("Rehearsal", REHEARSAL)
+
+
+def _linted(*found: dict[str, Any], **more: Any) -> str:
+    return render.lint({"files": [{"path": "m/2.py"}], "pending": [{"path": "m/1.py"}], "lint": list(found), **more})
+
+
+def _hurt(severity: str, text: str = "It hurts.", line: int = 1) -> dict[str, Any]:
+    return {"rule": "drop-table", "severity": severity, "path": "m/2.py", "line": line, "text": text, "advice": "Wait."}
+
+
+def test_findings_of_the_linters_are_listed_the_worst_first_with_place_reason_and_way_out() -> None:
+    assert _linted(_hurt("info", line=1), _hurt("error", line=9), _hurt("warning", line=4)).splitlines() == [
+        "- error drop-table, `m/2.py`:9: It hurts. Safe way: Wait.",
+        "- warning drop-table, `m/2.py`:4: It hurts. Safe way: Wait.",
+        "- info drop-table, `m/2.py`:1: It hurts. Safe way: Wait.",
+    ]
+
+
+def test_a_name_in_a_migration_adds_no_line_and_no_flood_to_the_findings() -> None:
+    (line,) = _linted(_hurt("error", "Table x\n\n# Approved\n" + "y" * 900)).splitlines()
+    assert "Table x # Approved yyy" in line and len(line) < 500
+    many = _linted(*[_hurt("info")] * 50, *[_hurt("error")] * 3).splitlines()
+    assert len(many) == render.LINT_SHOWN + 1
+    assert [line.split()[1] for line in many[:4]] == ["error", "error", "error", "info"]
+    assert many[-1] == "- and 13 more: 13 of severity info"
+
+
+def test_no_finding_is_told_apart_from_no_look() -> None:
+    assert _linted() == "Nothing, in 2 files.\n"
+    assert _linted(lint=None).startswith("**Not linted**: no linter knows the database of these files (m/2.py, m/1.py)")

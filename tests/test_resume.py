@@ -1,12 +1,16 @@
 """Runs that were killed, interrupted or started twice: nothing recorded is lost, repeated or paid for again."""
 
+import io
+import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,10 @@ from backend_crew.crew.embed import Finished, Interrupted, Waiting
 from backend_crew.crew.errors import DecisionRefused, LeaseLost
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.model import Status
+from backend_crew.crew.progress import Progress
 from backend_crew.crew.recording import Reply, Turn
+from backend_crew.crew.terminal import Terminal
+from backend_crew.tools import apply, git, rehearsal
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -35,40 +42,55 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> driving.Stand:
     return driving.stand(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator["subprocess.Popen[str]"]:
+    """The process that forks those that are killed."""
+    argv = [sys.executable, str(HERE / "resume_child.py")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield server
+
+
 @dataclass
 class Killer:
     """Starts processes that go on with a run, and kills them where they hang."""
 
+    forks: "subprocess.Popen[str]"
     stand: driving.Stand
     log: Path
     folder: Path
     killed: list[str] = field(default_factory=list)
 
-    def start(self, place: str) -> "subprocess.Popen[bytes]":
-        """A process that hangs at a place, once it is there."""
+    def _said(self) -> int:
+        assert self.forks.stdout is not None
+        return int(self.forks.stdout.readline())
+
+    def start(self, place: str) -> int:
+        """The id of a process that hangs at a place, once it is there."""
         ready = self.folder / f"ready-{len(self.killed)}"
         errors = self.folder / f"errors-{len(self.killed)}"
-        argv = [sys.executable, str(HERE / "resume_child.py"), str(self.stand.home), self.stand.run, place]
-        with errors.open("wb") as sink:
-            child = subprocess.Popen([*argv, str(self.log), str(ready)], stdout=sink, stderr=sink)
-        deadline = time.monotonic() + PATIENCE_S
+        arguments = [str(self.stand.home), self.stand.run, place, str(self.log), str(ready)]
+        env = {scenario.ENV: os.environ[scenario.ENV]}
+        assert self.forks.stdin is not None and self.forks.stdout is not None
+        self.forks.stdin.write(json.dumps({"arguments": arguments, "errors": str(errors), "env": env}) + "\n")
+        self.forks.stdin.flush()
+        child, deadline = self._said(), time.monotonic() + PATIENCE_S
         while not ready.exists():
-            if child.poll() is not None or time.monotonic() > deadline:
-                child.kill()
-                child.wait()
+            ended = bool(select.select([self.forks.stdout], [], [], 0.02)[0])
+            if ended or time.monotonic() > deadline:
+                if not ended:
+                    os.kill(child, signal.SIGKILL)
+                self._said()
                 pytest.fail(f"{place} was not reached: {errors.read_text()[-1500:]}")
-            time.sleep(0.02)
         return child
 
     def kill(self, place: str) -> None:
         """Let a process come to a place and kill it there."""
-        child = self.start(place)
-        self.end(child, place)
+        self.end(self.start(place), place)
 
-    def end(self, child: "subprocess.Popen[bytes]", place: str) -> None:
+    def end(self, child: int, place: str) -> None:
         """Kill a process that hangs."""
-        child.send_signal(signal.SIGKILL)
-        assert child.wait(20) == -signal.SIGKILL
+        os.kill(child, signal.SIGKILL)
+        assert self._said() == -signal.SIGKILL
         self.killed.append(place)
 
     def asked(self) -> Counter[str]:
@@ -77,11 +99,27 @@ class Killer:
 
 
 @pytest.fixture
-def killer(stand: driving.Stand, tmp_path: Path) -> Killer:
+def killer(forks: "subprocess.Popen[str]", stand: driving.Stand, tmp_path: Path) -> Killer:
     """Processes of the stand's run."""
     log = tmp_path / "requests"
     log.touch()
-    return Killer(stand, log, tmp_path)
+    return Killer(forks, stand, log, tmp_path)
+
+
+def test_killed_while_a_run_starts_there_is_no_run_and_the_next_start_works(
+    stand: driving.Stand, killer: Killer
+) -> None:
+    before = stand.fingerprint()
+    killer.kill(f"clone:{stand.repo}")
+    with stand.journal() as journal:
+        assert journal.runs() == ()
+    assert stand.fingerprint() == before
+    assert stand.branches() == {"main"}
+    [left] = (stand.home / "runs").iterdir()
+    with stand.crew() as crew:
+        assert crew.run.id != left.name
+    with stand.journal() as journal:
+        assert [run.id for run in journal.runs()] == [stand.run]
 
 
 def test_killed_from_analysis_to_implementation_nothing_recorded_is_asked_again(
@@ -95,12 +133,16 @@ def test_killed_from_analysis_to_implementation_nothing_recorded_is_asked_again(
         stand.again().kickoff()
     killer.end(child, "design:0")
     killer.kill("gate:design")
+    killer.kill("commit-after")
+    with stand.journal() as journal:
+        assert journal.output(stand.run, "implement_data_access") is None
     killer.kill("implement_business_logic:3")
 
     asked = killer.asked()
     assert asked["analyse 0"] == 2  # the killed attempt and the one that was recorded
     assert [asked[name] for name in ("ask 0", "specify 0", "design 0")] == [1, 2, 2]
-    assert asked["implement_data_access 0"] == 1
+    # a commit that no row names does not count: the layer began once more from the commit before it
+    assert asked["implement_data_access 0"] == 2
     # the half-done layer is in the tree, and in no commit
     assert "def archive" in (stand.tree / "app/service.py").read_text()
 
@@ -119,6 +161,13 @@ def test_killed_from_analysis_to_implementation_nothing_recorded_is_asked_again(
     assert stand.script.tasks == ["implement_business_logic", "review_security", "review_migrations"]
     assert [packet.gate for packet in stand.person.seen] == ["migrations"]
     assert "archived" in (stand.tree / "app/models.py").read_text()
+    titles = scenario.git(stand.folder / "repository.git", "log", "--format=%s", f"{_base(stand)}..HEAD").splitlines()
+    assert titles.count("Archive notes: data access") == 1
+
+
+def _base(stand: driving.Stand) -> str:
+    with stand.journal() as journal:
+        return journal.run(stand.run).base
 
 
 def test_killed_from_migrations_to_summary_the_database_is_migrated_once_and_the_branch_published_once(
@@ -135,6 +184,9 @@ def test_killed_from_migrations_to_summary_the_database_is_migrated_once_and_the
     applied = stand.payload("apply")
     assert (applied["status"], applied["note"]) == ("applied", "found applied after an interruption")
     assert len(list((stand.folder / "backups").iterdir())) == 1
+    killer.kill("verify-after")
+    with stand.journal() as journal:
+        assert journal.output(stand.run, "verify") is None
     killer.kill("publish-after")
     published = scenario.git(stand.repo, "rev-parse", stand.branch)
 
@@ -151,84 +203,167 @@ def test_killed_from_migrations_to_summary_the_database_is_migrated_once_and_the
     assert result.summary["tests"]["counts"]["passed"] == 3
 
 
+MODELS = ["analyse", "specify", "design", "implement_data_access", "review_migrations", "test"]
+
+
+@dataclass
+class Places:
+    """Where Ctrl-C is pressed: each is reached, and passed on from there once it was pressed."""
+
+    reached: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
+    pressed: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def hang(self, step: scenario.Step) -> scenario.Step:
+        """A model that does not answer the first request of its task."""
+
+        def hanging(turn: Turn) -> Reply:
+            if not self.reached[turn.task].is_set():
+                self.reached[turn.task].set()
+                self.released.wait(PATIENCE_S)
+            return step(turn) if callable(step) else step
+
+        return hanging
+
+    def pause(self, name: str, function: Callable[..., Any], *, until_pressed: bool) -> Callable[..., Any]:
+        """Trusted code that reaches its place; it is in the middle of it when Ctrl-C comes, or just at its start."""
+
+        def paused(*args: Any, **kwargs: Any) -> Any:
+            if not self.reached[name].is_set():
+                self.reached[name].set()
+                if until_pressed:
+                    assert self.pressed[name].wait(PATIENCE_S)
+            return function(*args, **kwargs)
+
+        return paused
+
+
+class Keyboard(io.StringIO):
+    """A terminal at which nobody types: a read of it blocks, as at a prompt."""
+
+    def __init__(self, at_prompt: threading.Event) -> None:
+        super().__init__()
+        self._at_prompt = at_prompt
+        self._read, self._write = os.pipe()
+
+    def readline(self, *_: Any) -> str:
+        """What is typed, for ever."""
+        self._at_prompt.set()
+        return os.read(self._read, 1).decode()
+
+    def close(self) -> None:
+        """Unplug it."""
+        for handle in (self._read, self._write):
+            os.close(handle)
+        super().close()
+
+
 def test_ctrl_c_in_each_stage_returns_within_two_seconds_and_loses_nothing(
-    stand: driving.Stand, capsys: pytest.CaptureFixture[str]
+    stand: driving.Stand, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = ["analyse", "specify", "design", "implement_data_access", "review_migrations", "test"]
-    reached = {name: threading.Event() for name in places}
-    released = threading.Event()
-    for name in places:
-        first = stand.script.steps[name][0]
-
-        def step(turn: Turn, first: scenario.Step = first) -> Reply:
-            if not reached[turn.task].is_set():
-                reached[turn.task].set()
-                released.wait(PATIENCE_S)
-            return first(turn) if callable(first) else first
-
-        stand.script.steps[name] = [step, *stand.script.steps[name][1:]]
+    places = Places()
+    for name in MODELS:
+        first, *others = stand.script.steps[name]
+        stand.script.steps[name] = [places.hang(first), *others]
+    # code that only tries things is stopped in the middle; code that changes something outside is not, it comes to its end
+    for module, function, name in (
+        (rehearsal, "rehearse", "rehearse"),
+        (apply, "_swap", "apply"),
+        (git, "publish", "publish"),
+    ):
+        paused = places.pause(name, getattr(module, function), until_pressed=name != "rehearse")
+        monkeypatch.setattr(module, function, paused)
     stand.crew()
     try:
-        for name in places:
-            code, seconds = _interrupted(stand, reached[name])
+        for name in [
+            *MODELS[:3],
+            "gate",
+            "implement_data_access",
+            "rehearse",
+            *MODELS[4:5],
+            "apply",
+            "test",
+            "publish",
+        ]:
+            code, seconds = (_interrupted_at_a_gate if name == "gate" else _interrupted)(stand, places, name)
             assert code == 130, name
-            assert seconds < 2, (name, seconds)
+            assert name not in (*MODELS, "gate") or seconds < 2, (name, seconds)
             with stand.journal() as journal:
-                assert journal.run(stand.run).status is Status.INTERRUPTED
+                status = Status.WAITING if name == "gate" else Status.INTERRUPTED
+                assert journal.run(stand.run).status is status, name
+        assert stand.revision == "0002"
+        assert stand.branch in stand.branches()
         assert _drive(stand) == 0
     finally:
-        released.set()
+        places.released.set()
     asked = Counter(turn.task for turn in stand.script.seen if turn.ordinal == 0)
     assert {name: asked[name] for name in ("ask", "implement_business_logic", "review_security")} == {
         "ask": 1,
         "implement_business_logic": 1,
         "review_security": 1,
     }
-    assert {asked[name] for name in places} == {2}
+    assert {asked[name] for name in MODELS} == {2}
     assert stand.revision == "0002"
+    assert stand.payload("apply")["note"] == "found applied after an interruption"
+    assert len(list((stand.folder / "backups").iterdir())) == 1
     assert "resume" in capsys.readouterr().err
 
 
-def _drive(stand: driving.Stand) -> int:
+Seat = Callable[[Progress], approvers.Approver]
+
+
+def _drive(stand: driving.Stand, seat: Seat | None = None) -> int:
     """What `backend-crew resume` does, with the scripted model and person."""
     with stand.journal() as journal, pytest.raises(SystemExit) as left:
         run = journal.run(stand.run)
         person = approvers.Callback(stand.person, "a person")
-        commands.drive(journal, run, runner.Models(run, only=stand.script), lambda _: person, as_json=False)
+        commands.drive(journal, run, runner.Models(run, only=stand.script), seat or (lambda _: person), as_json=False)
     return int(str(left.value.code))
 
 
-def _interrupted(stand: driving.Stand, reached: threading.Event) -> tuple[int, float]:
+def _interrupted(stand: driving.Stand, places: Places, name: str, seat: Seat | None = None) -> tuple[int, float]:
     """Drive until a place is reached, press Ctrl-C there; the exit code, and the seconds until it came."""
     pressed: list[float] = []
 
     def press() -> None:
-        if reached.wait(PATIENCE_S):
+        if places.reached[name].wait(PATIENCE_S):
             pressed.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
+            places.pressed[name].set()
 
     thread = threading.Thread(target=press)
     thread.start()
-    code = _drive(stand)
+    code = _drive(stand, seat)
     thread.join()
     return code, time.monotonic() - pressed[0]
 
 
+def _interrupted_at_a_gate(stand: driving.Stand, places: Places, name: str) -> tuple[int, float]:
+    """The same where a person sits at the prompt of a gate: nothing is decided, and the gate stays open."""
+    with pytest.MonkeyPatch.context() as patch, Keyboard(places.reached[name]) as keyboard:
+        patch.setattr(sys, "stdin", keyboard)
+        found = _interrupted(stand, places, name, lambda progress: Terminal(commands.stderr(), progress))
+    with stand.journal() as journal:
+        row = journal.gate(stand.run, "design")
+        assert row is not None and row.open
+        assert [one.gate for one in journal.decisions(stand.run)] == ["answers"]
+    return found
+
+
 def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.Stand) -> None:
     stand.crew(test_command=("sleep", "61.25"))
-    reached = threading.Event()
-    done = threading.Event()
+    places, done = Places(), threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
             if _sleepers():
-                reached.set()
+                places.reached["tests"].set()
                 return
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        code, seconds = _interrupted(stand, reached)
+        code, seconds = _interrupted(stand, places, "tests")
     finally:
         done.set()
         thread.join()

@@ -300,7 +300,7 @@ def test_host_processes_cannot_be_seen_or_signalled(inside: Code, bare: Code, tm
         victim.wait()
 
 
-def test_no_privilege_is_left_and_none_can_be_gained(box: Box, inside: Code) -> None:
+def test_c3_no_privilege_is_left_and_none_can_be_gained(box: Box, inside: Code) -> None:
     status = box.run(["cat", "/proc/self/status"]).stdout
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert {fields[name].strip() for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}

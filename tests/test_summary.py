@@ -12,6 +12,7 @@ import scenario
 from backend_crew.crew import approvers, gates, packets, reporting, summary
 from backend_crew.crew.artifacts import Questions
 from backend_crew.crew.session import Session
+from backend_crew.tools import git
 
 ROW = "ada@example.com owes 12"
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
@@ -60,6 +61,29 @@ def test_every_round_of_questions_is_listed_with_its_answers(session: Session) -
     assert "Only the owner of the note (own words)" in second
 
 
+def test_what_changed_after_the_review_and_after_the_gate_is_named(session: Session) -> None:
+    def write(path: str, task: str, artifact: str) -> str:
+        (session.clone.tree / path).write_text("x = 1\n")
+        commit = git.commit(session.clone, path)
+        session.journal.record(session.id, task, artifact, {"facts": {}}, commit)
+        return commit
+
+    assert summary._changed_since(session) == {}
+    write("app/before.py", "implement_business_logic", "ChangeSet")
+    session.journal.record(session.id, "review_security", "SecurityReview", {"overview": "Fine.", "facts": {}}, None)
+    assert summary._changed_since(session) == {}
+    shown = write("app/between.py", "implement_presentation", "ChangeSet")
+    packet = gates.Packet(session.id, "migrations", "?", "# Migrations", {"commit": shown})
+    session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
+    write("app/repaired.py", "repair", "ChangeSet")
+    (session.clone.tree / "specs").mkdir()
+    (session.clone.tree / "specs/plan.md").write_text("# Ours\n")
+    assert summary._changed_since(session) == {
+        "the security review": ["app/between.py", "app/repaired.py"],
+        "the migration gate": ["app/repaired.py"],
+    }
+
+
 @pytest.fixture
 def facts() -> dict[str, Any]:
     """The recorded facts of the demo."""
@@ -90,3 +114,8 @@ def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, 
     assert "Repaired" not in without and "nobody reviewed" not in without
     assert "## Repaired after red tests\n\nThe limit was off by one.\n" in repaired
     assert "nobody reviewed the repaired code" in repaired
+    since = {"the security review": ["app/a.py", "tests/test_a.py"], "the migration gate": ["app/a.py"]}
+    text = reporting.report({**facts, "changed_since": since})
+    assert "Changed after the security review: `app/a.py`, `tests/test_a.py`\n" in text
+    assert "Changed after the migration gate: `app/a.py`\n" in text
+    assert "Changed after" not in reporting.report({**facts, "changed_since": {}})

@@ -27,7 +27,7 @@ class Anything:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = "") -> None:
         self.asked.append(path)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import secrets
 import sqlite3
 import tempfile
@@ -107,22 +108,31 @@ def _locked(database: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
         raise ToolFault(f"the database {database} does not exist; nothing was applied")
     uri = f"{database.resolve().as_uri()}?mode=rw"
     deadline = time.monotonic() + timeout_s
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2, isolation_level=None)) as connection:
-        while True:
+    while True:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2, isolation_level=None)) as connection:
             try:
                 connection.execute("PRAGMA locking_mode=EXCLUSIVE")
                 connection.execute("BEGIN EXCLUSIVE")
                 connection.execute("COMMIT")  # in this mode the lock outlives the transaction
-                break
             except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise ToolFault(f"the database {database} cannot be opened: {error}") from error
-                if time.monotonic() > deadline:
-                    raise ToolFault(
-                        f"{database.name} is in use and stayed locked for {timeout_s:.0f} s: stop the programs that "
-                        "have it open and apply again; nothing was applied"
-                    ) from error
-        yield connection
+                _check_busy(error, database, deadline, timeout_s)
+            else:
+                yield connection
+                return
+        # Anew each time, and not in step: in this mode a try that failed keeps the lock for reading, and two that keep
+        # it wait for one another.
+        time.sleep(random.uniform(0.005, 0.05))
+
+
+def _check_busy(error: sqlite3.Error, database: Path, deadline: float, timeout_s: float) -> None:
+    """Returns when it is worth another try."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        raise ToolFault(f"the database {database} cannot be opened: {error}") from error
+    if time.monotonic() > deadline:
+        raise ToolFault(
+            f"{database.name} is in use and stayed locked for {timeout_s:.0f} s: stop the programs that "
+            "have it open and apply again; nothing was applied"
+        ) from error
 
 
 def _check_same_file(database: Path, shown: Shown) -> None:

@@ -42,19 +42,22 @@ _RUN_FOLDERS = {
     **dict.fromkeys((".vscode", ".idea", ".devcontainer", ".zed", ".cursor"), "editor settings can run commands"),
     **dict.fromkeys((".vs", ".fleet", ".nvim", ".vim"), "editor settings can run commands"),
     **dict.fromkeys((".circleci", ".buildkite", ".gitea", ".forgejo", ".woodpecker"), "CI workflows run with secrets"),
-    **dict.fromkeys((".azure-pipelines", ".semaphore", ".teamcity"), "CI workflows run with secrets"),
+    **dict.fromkeys((".azure-pipelines", ".semaphore", ".teamcity", ".tekton"), "CI workflows run with secrets"),
+    **dict.fromkeys((".yarn", ".mise"), "a tool of the person runs what lies there"),
     **dict.fromkeys((".claude", ".crewai", ".backend-crew"), "settings of agents belong to the person"),
     **dict.fromkeys((".codex", ".gemini", ".continue", ".windsurf"), "settings of agents belong to the person"),
 }
 _RUN_NAMES = {
     # Attributes choose which of the person's filter, merge and diff programs git runs on a file.
     **dict.fromkeys((".gitmodules", ".gitconfig", ".lfsconfig", ".gitattributes"), "git settings belong to the person"),
-    **dict.fromkeys(("sitecustomize.py", "usercustomize.py"), "the interpreter runs it at every start"),
     **dict.fromkeys((".gitlab-ci.yml", ".travis.yml", "azure-pipelines.yml"), "CI workflows run with secrets"),
     **dict.fromkeys(("jenkinsfile", "bitbucket-pipelines.yml", ".drone.yml"), "CI workflows run with secrets"),
     **dict.fromkeys((".azure-pipelines.yml", "appveyor.yml", ".appveyor.yml"), "CI workflows run with secrets"),
     **dict.fromkeys(("cloudbuild.yaml", "cloudbuild.yml", "buildspec.yml"), "CI workflows run with secrets"),
     **dict.fromkeys((".drone.yaml", ".gitlab-ci.yaml", ".travis.yaml"), "CI workflows run with secrets"),
+    **dict.fromkeys((".woodpecker.yml", ".woodpecker.yaml"), "CI workflows run with secrets"),
+    **dict.fromkeys((".mise.toml", "mise.toml", ".mise.local.toml", "mise.local.toml"), "it sets what a shell runs"),
+    **dict.fromkeys((".rtx.toml", ".pnp.cjs", ".pnp.js", ".pnp.loader.mjs"), "a tool of the person runs it"),
     **dict.fromkeys((".pre-commit-config.yaml", ".pre-commit-config.yml"), "git hooks run on the person's machine"),
     **dict.fromkeys(("lefthook.yml", "lefthook.yaml", "lefthook.toml"), "git hooks run on the person's machine"),
     **dict.fromkeys((".lefthook.yml", ".lefthook.yaml", ".lefthook.toml"), "git hooks run on the person's machine"),
@@ -65,6 +68,9 @@ _RUN_NAMES = {
     **dict.fromkeys((".mcp.json", ".crewignore"), "settings of agents belong to the person"),
 }
 _CI_PREFIXES = (".github/workflows", ".github/actions", ".gitlab/ci")
+_BOT_FILES = (".github/dependabot.yml", ".github/dependabot.yaml")
+#: As a file of any kind (source, compiled, extension) or as a package: Python imports it by this name.
+_START_MODULES = ("sitecustomize", "usercustomize")
 
 
 def fold(path: str) -> str:
@@ -111,12 +117,14 @@ def is_write_denied(path: str) -> str | None:
     name = parts[-1] if parts else ""
     if name.endswith(".code-workspace"):
         return "editor settings can run commands"
-    if name.endswith(".pth"):
+    if name.endswith(".pth") or any(part.split(".", 1)[0] in _START_MODULES for part in parts):
         return "the interpreter runs it at every start"
-    # As a folder, `.gitmodules` or `sitecustomize.py` would be taken for the file by nobody, except for imports.
+    # As a folder, `.gitmodules` would be taken for the file by nobody.
     if reason := next((_RUN_NAMES[part] for part in parts if part in _RUN_NAMES), None):
         return reason
     joined = "/".join(parts) + "/"
     if any(joined.startswith(f"{prefix}/") for prefix in _CI_PREFIXES):
         return "CI workflows run with secrets"
+    if "/".join(parts) in _BOT_FILES or "/".join(parts).startswith(("mise/config.", ".config/mise")):
+        return "a bot or tool of the person does what it says"
     return None

@@ -30,6 +30,7 @@ class Asked:
     env_name: str | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     source: Source | None = None
+    unreadable: str = ""  # why the database that was named cannot be read: then nothing is rehearsed
     uncommitted: tuple[str, ...] = ()
 
 
@@ -72,7 +73,10 @@ def guard(place: Place | NoSandbox, tree: Path, tool: MigrationTool, asked: Aske
     if not files:
         return Guarded(tool, CLEAN, "nothing is pending", dialect=dialect)
     found = [one for path in files for one in _linted(tree, path, tool, dialect)]
-    done = rehearse(place, migrator, source=source, before=start, target=asked.target)
+    if asked.unreadable:
+        done = Rehearsal("not rehearsed", asked.unreadable)
+    else:
+        done = rehearse(place, migrator, source=source, before=start, target=asked.target)
     # What a rehearsal sees is the work of all files together; it is shown at the last of them.
     found += [_as_lint(one.severity, one.text, files[-1]) for one in done.findings]
     status, reason = _status(done, found)

@@ -1,10 +1,33 @@
 """The lint of one migration file, whatever it is written in: SQL, or Python of Alembic or Django, which is never run."""
 
 import ast
+from collections.abc import Iterable
 
 from backend_crew.tools import alembic_lint, django_lint, sql_lint
 from backend_crew.tools.lint_rules import LintFinding, finding
 from backend_crew.tools.python_literals import with_constants
+
+#: As which SQL an engine's files are read; those of any other engine are not linted.
+DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "CockroachDB": "postgresql"}
+_LONGEST = 200_000
+
+
+def lint_files(files: Iterable[tuple[str, str]], tool_name: str, engine: str) -> tuple[LintFinding, ...] | None:
+    """The findings in migration files given as path and text, file by file; None for an engine that no linter knows.
+
+    A file too long to be read in reasonable time is a red flag, as is one that no rule can read.
+    """
+    dialect = DIALECTS.get(engine)
+    if dialect is None:
+        return None
+    found: list[LintFinding] = []
+    for path, text in files:
+        if len(text) > _LONGEST:
+            said = f"The file has {len(text):,} characters, and up to {_LONGEST:,} are read"
+            found.append(finding("opaque-statement", path, 1, said))
+        else:
+            found += lint_file(path, text, tool_name, dialect)
+    return tuple(found)
 
 
 def lint_file(path: str, text: str, tool_name: str, dialect: str) -> tuple[LintFinding, ...]:

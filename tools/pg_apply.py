@@ -34,6 +34,7 @@ NO_BACKUP = (
     "No backup is made of a PostgreSQL database. A step that fails is rolled back; what was committed stays. "
     "If you have no backup of your own, make one first: pg_dump --format=custom"
 )
+_ENDED = "the migration ended its own transaction, so what it did was not checked; look at what it left"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.25
 
 
@@ -192,7 +193,7 @@ class _Run:
         for step in steps[:first]:
             for setting in step.settings:
                 self._connection.execute(cast(Any, setting))
-        with self._explained("counting rows"):
+        with self._explained("counting rows", ours=True):
             self._before = survey(self._connection, self._book.tables)
         for number, step in enumerate(steps[first:], first):
             if stop():
@@ -255,7 +256,7 @@ class _Run:
             for statement in step.statements:
                 self._execute(statement)
             if self._xid() != xid:
-                raise ToolFault("the migration ended its own transaction; look at what it left. It was not checked")
+                raise ToolFault(_ENDED)
             reached = self._recorded()
             if last:
                 self._check_end(reached)
@@ -281,12 +282,12 @@ class _Run:
         ).fetchall()
         for row in rows:
             table = sql.Identifier(str(row[0]), str(row[1]))
-            with self._explained(f"LOCK TABLE {row[1]}"):
+            with self._explained(f"LOCK TABLE {row[1]}", ours=True):
                 self._connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
 
     def _xid(self) -> str:
         if self._connection.info.transaction_status != TransactionStatus.INTRANS:
-            raise ToolFault("the migration ended its own transaction; look at what it left. It was not checked")
+            raise ToolFault(_ENDED)
         return str(one(self._connection, "SELECT pg_current_xact_id()::text")[0])
 
     def _execute(self, statement: str) -> None:
@@ -337,7 +338,7 @@ class _Run:
         approved, kind = self._approved, ToolFault if took_effect else ToolRefused
         if reached != approved.goal:
             raise kind(f"the script ends at {_place(reached)} instead of {_place(approved.goal)}; {self._standing()}")
-        with self._explained("reading the schema"):
+        with self._explained("reading the schema", ours=True):
             schema = tuple(self._schema_of(self._connection))
         if DatabaseFacts(reached, schema, {}, {}).digest != approved.schema:
             has = "has" if took_effect else "would have"
@@ -347,7 +348,7 @@ class _Run:
             )
 
     def _check_losses(self, inside: bool = False) -> None:
-        with self._explained("counting rows"):
+        with self._explained("counting rows", ours=True):
             ours = our_changes(self._connection) if inside else None
             now = survey(self._connection, self._book.tables, self._before, ours)
         if new := losses(self._before, now, ours, self._approved.shown):
@@ -364,8 +365,8 @@ class _Run:
         return f"the first {self._committed} of its steps took effect and stay{back}"
 
     @contextlib.contextmanager
-    def _explained(self, statement: str) -> Iterator[None]:
-        """PostgreSQL's errors as ours."""
+    def _explained(self, statement: str, ours: bool = False) -> Iterator[None]:
+        """PostgreSQL's errors as ours; `ours`: at a statement that is none of the migration's."""
         name = shortened(statement)
         try:
             yield
@@ -373,6 +374,10 @@ class _Run:
             raise ToolFault(
                 f"{name!r} waited {self._limits.lock_s:g} s for a lock that another session holds, and gave up; "
                 f"{self._standing()}. End what holds it, or wait for a quieter time, and apply again"
+            ) from error
+        except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+            raise ToolFault(
+                f"{name!r} met another session that wanted the same ({said(error)}); {self._standing()}. Apply again"
             ) from error
         except errors.QueryCanceled as error:
             raise ToolFault(
@@ -384,6 +389,8 @@ class _Run:
                 raise ToolFault(
                     f"the connection was lost at {name!r} ({said(error)}); apply again, which finds out how far it came"
                 ) from error
+            if ours:
+                raise ToolFault(f"{statement} failed: {said(error)}; {self._standing()}") from error
             raise ToolRefused(f"the migration failed at {name!r}: {said(error)}; {self._standing()}") from error
 
 

@@ -20,12 +20,10 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_
   AND has_table_privilege(c.oid, 'SELECT')
 """
 _COLUMNS = """
-SELECT a.attrelid::bigint, a.attnum, a.attname::text,
-  (SELECT s.null_frac FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname
-   AND s.attname = a.attname LIMIT 1)
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid::bigint = ANY(%s) ORDER BY 1, 2
+SELECT attrelid::bigint, attnum, attname::text FROM pg_attribute
+WHERE attnum > 0 AND NOT attisdropped AND attrelid = ANY(%s::oid[]) ORDER BY 1, 2
 """
+_NULLS = "SELECT attname::text, null_frac FROM pg_stats WHERE schemaname = %s AND tablename = %s"
 _OURS = """
 SELECT relid::bigint, greatest(n_tup_del - n_tup_ins, 0) FROM pg_stat_xact_user_tables
 WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
@@ -55,38 +53,36 @@ def survey(
     Within a transaction `ours` (see `our_changes`) tells which tables need no second look.
     """
     rows = [row for row in connection.execute(cast(Any, _TABLES)).fetchall() if str(row[3]).lower() not in own]
-    columns: dict[int, list[tuple[int, str, float | None]]] = {int(row[0]): [] for row in rows}
-    for oid, number, name, nulls in connection.execute(cast(Any, _COLUMNS), (list(columns),)).fetchall():
-        columns[oid].append((number, name, nulls))
+    columns: dict[int, dict[int, str]] = {int(row[0]): {} for row in rows}
+    for oid, number, name in connection.execute(_COLUMNS, (list(columns),)).fetchall():
+        columns[oid][number] = name
     found: dict[int, Table] = {}
     for oid, shown, schema, name, file, size, estimate in rows:
         known = before.get(oid) if before else None
         exact = known.exact if known else size <= LARGE_BYTES
         if known and ours is not None and oid not in ours and known.file == (file or 0):
-            counts = known.rows, {number: (each, _had(known, number)) for number, each, _ in columns[oid]}
+            counts = known.rows, {number: (each, _had(known, number)) for number, each in columns[oid].items()}
         elif exact:
             counts = _counted(connection, schema, name, columns[oid])
         else:
-            counts = _estimated(estimate, columns[oid])
+            nulls: dict[str, float] = dict(connection.execute(_NULLS, (schema, name)).fetchall())
+            counts = estimate, {at: (each, _values(estimate, nulls.get(each))) for at, each in columns[oid].items()}
         found[oid] = Table(shown, file or 0, size, counts[0], exact, counts[1])
     return found
 
 
 def _counted(
-    connection: Connection, schema: str, name: str, columns: list[tuple[int, str, float | None]]
+    connection: Connection, schema: str, name: str, columns: Mapping[int, str]
 ) -> tuple[int, dict[int, tuple[str, int]]]:
-    wanted = [sql.SQL("count(*)"), *(sql.SQL("count({})").format(sql.Identifier(column)) for _, column, _ in columns)]
+    wanted = [sql.SQL("count(*)"), *(sql.SQL("count({})").format(sql.Identifier(each)) for each in columns.values())]
     query = sql.SQL("SELECT {} FROM ONLY {}").format(sql.SQL(", ").join(wanted), sql.Identifier(schema, name))
     row = connection.execute(query).fetchone() or ()
-    values = {number: (column, row[at]) for at, (number, column, _) in enumerate(columns, 1)}
-    return int(row[0]), values
+    return int(row[0]), {number: (each, row[at]) for at, (number, each) in enumerate(columns.items(), 1)}
 
 
-def _estimated(rows: int, columns: list[tuple[int, str, float | None]]) -> tuple[int, dict[int, tuple[str, int]]]:
-    values = {
-        number: (name, 0 if nulls == 1 else max(1, round(rows * (1 - (nulls or 0))))) for number, name, nulls in columns
-    }
-    return rows, values
+def _values(rows: int, nulls: float | None) -> int:
+    """Where there are no statistics, any value counts as one that can be lost."""
+    return 0 if nulls == 1 else max(1, round(rows * (1 - (nulls or 0))))
 
 
 def _had(table: Table, number: int) -> int:

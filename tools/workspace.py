@@ -23,7 +23,9 @@ from backend_crew.tools.deny import SECRET_MARK, fold, is_env_file, is_read_deni
 from backend_crew.tools.errors import ToolRefused, ToolRetry
 
 __all__ = [
+    "DELETE",
     "READ_LIMIT",
+    "WRITE",
     "WRITE_LIMIT",
     "FileText",
     "MissingPathError",
@@ -40,6 +42,8 @@ __all__ = [
     "replace_file",
 ]
 
+WRITE, DELETE = "write", "delete"
+"""What can be done to a file: bring it into being or change it; take it away."""
 READ_LIMIT = 2_000_000
 WRITE_LIMIT = 1_000_000
 LINES_A_CALL = 400
@@ -49,16 +53,16 @@ JUNK_FOLDERS = frozenset(_JUNK.split())
 
 
 class WriteScope(Protocol):
-    """Says which paths may be written now."""
+    """Says what may be done to which paths now."""
 
-    def check_write(self, path: str) -> None:
-        """Return when the relative path may be written; raise ToolRefused with the reason when not."""
+    def check_write(self, path: str, act: str = WRITE) -> None:
+        """Return when the act, WRITE or DELETE, is allowed on the relative path; raise ToolRefused when not."""
 
 
 class ReadOnly:
     """A write scope that refuses every path."""
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = WRITE) -> None:
         """Raise ToolRefused."""
         raise ToolRefused(f"{path!r} cannot be written: this step only reads. Describe the change in what you submit.")
 
@@ -209,7 +213,7 @@ class Workspace:
 
     def delete(self, path: str) -> None:
         """Remove a regular file."""
-        clean = self._writable(path)
+        clean = self._writable(path, DELETE)
         try:
             with open_parent(self.root, clean) as (parent, name):
                 os.close(open_plain(parent, name, clean))
@@ -225,14 +229,16 @@ class Workspace:
         if reason := is_read_denied(clean):
             raise ToolRefused(f"{clean!r} is not accessible to agents: it is {reason}.")
         if self._ignored(clean):
-            raise ToolRefused(f"{clean!r} is not accessible to agents: .crewignore names it.")
+            raise ToolRefused(
+                f"{clean!r} is not accessible to agents: .crewignore names it, or the run's policy is kept there."
+            )
         return clean
 
-    def _writable(self, path: str) -> str:
+    def _writable(self, path: str, act: str = WRITE) -> str:
         clean = self._readable(path)
         if reason := is_write_denied(clean):
             raise ToolRefused(f"{clean!r} may not be changed by agents: {reason}.")
-        self._scope.check_write(clean)
+        self._scope.check_write(clean, act)
         return clean
 
     def _check_secrets(self, old: str, new: str, path: str) -> None:

@@ -209,7 +209,7 @@ from backend_crew.tools.errors import ToolError
 from backend_crew.tools.workspace import Workspace
 
 class Anything:
-    def check_write(self, path): pass
+    def check_write(self, path, act): pass
 
 root, outside, way = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 (root / "m").mkdir(); (root / "t/deep").mkdir(parents=True); (root / "file.py").write_text("mine")
@@ -335,7 +335,7 @@ def test_21_a_file_that_appears_between_check_and_creation_wins(place: Place) ->
     class Late:
         """As somebody else would: makes the file after every check of the door, just before it is made."""
 
-        def check_write(self, path: str) -> None:
+        def check_write(self, path: str, act: str = "") -> None:
             assert not (place.root / path).exists()
             (place.root / path).write_text("the person's\n")
 

@@ -72,7 +72,9 @@ def test_24_attributes_that_choose_a_filter_are_not_written(repo: Path) -> None:
 def test_25_what_the_interpreter_runs_at_its_start_is_not_written(repo: Path) -> None:
     fired = repo.parent / "fired"
     code = f"open({str(fired)!r}, 'w').close()\n"
-    for path in ("sitecustomize.py", "app/usercustomize.py", "lib/evil.pth", "SiteCustomize.py", "x.PTH"):
+    names = ("sitecustomize.py", "app/usercustomize.py", "lib/evil.pth", "SiteCustomize.py", "x.PTH",
+             "sitecustomize/__init__.py", "sitecustomize.pyc", "usercustomize.cpython-312-x86_64-linux-gnu.so")  # fmt: skip
+    for path in names:
         with pytest.raises(ToolRefused, match="interpreter runs it"):
             Workspace(repo, Anything()).write(path, code, expected=None)
     Naive(repo).write("sitecustomize.py", code)
@@ -88,12 +90,37 @@ def test_26_workflows_of_ci_are_not_written(repo: Path) -> None:
         ".gitlab-ci.yml",
         ".circleci/config.yml",
         "Jenkinsfile",
+        ".woodpecker.yml",
+        ".woodpecker.yaml",
+        ".tekton/push.yaml",
         ".GITHUB/Workflows/x",
     ):
         with pytest.raises(ToolRefused, match="CI workflows"):
             Workspace(repo, Anything()).write(path, "on: push\n", expected=None)
     Naive(repo).write(".github/workflows/x.yml", "on: push\n")
     assert "x.yml" in scenario.git(repo, "status", "--porcelain", "-uall")
+
+
+def test_26_what_bots_and_tools_of_the_person_run_is_not_written(repo: Path) -> None:
+    """The control ends with the file in place, as above; a yarn release is a program that the next `yarn` starts."""
+    for path in (
+        ".github/dependabot.yml",
+        ".GitHub/Dependabot.yaml",
+        ".yarn/releases/yarn-4.cjs",
+        ".yarn/plugins/x.cjs",
+        ".pnp.cjs",
+        ".mise.toml",
+        "app/mise.local.toml",
+        ".mise/config.toml",
+        "mise/config.toml",
+        ".config/mise.toml",
+    ):
+        with pytest.raises(ToolRefused, match=r"of the person|what a shell runs"):
+            Workspace(repo, Anything()).write(path, "x\n", expected=None)
+    Workspace(repo, Anything()).write(".github/ISSUE_TEMPLATE/bug.md", "x\n", expected=None)
+    Workspace(repo, Anything()).write("app/customize.py", "x = 1\n", expected=None)
+    Naive(repo).write(".yarn/releases/yarn-4.cjs", "hostile\n")
+    assert "yarn-4.cjs" in scenario.git(repo, "status", "--porcelain", "-uall")
 
 
 def test_27_our_own_state_is_neither_in_the_tree_nor_within_reach(repo: Path, tmp_path: Path) -> None:

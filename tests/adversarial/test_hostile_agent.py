@@ -252,7 +252,7 @@ def _use_all(kept: list[tuple[Session, Any]]) -> list[str]:
 class Anything:
     """The weak control: a scope that allows every path."""
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = "") -> None:
         """Allow it."""
 
 

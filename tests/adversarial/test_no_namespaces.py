@@ -67,7 +67,7 @@ def drop(request: pytest.FixtureRequest) -> Iterator[bool]:
     yield request.param == "user"
 
 
-def test_the_fallback_is_chosen_and_says_what_it_cannot_do(drop: bool) -> None:
+def test_c4_the_fallback_is_chosen_and_says_what_it_cannot_do(drop: bool) -> None:
     said = contained("print(found.title, found.loopback, found.overlay, found.unix_sockets)\nprint(found.engine.gaps)\n"
                      "print(found.instead)", drop=drop)  # fmt: skip
     assert said[0].startswith("Landlock") and said[0].endswith("False False False")

@@ -19,7 +19,8 @@ import pytest
 import scenario
 from crewai.hooks import InterceptionPoint
 from crewai.hooks.dispatch import register_scoped, scoped_hooks
-from records import ruling
+from markdown_it import MarkdownIt
+from records import ruling, scope
 from scenario import call, submit, use
 
 from backend_crew.crew import crew as crews
@@ -27,12 +28,13 @@ from backend_crew.crew import gates, packets, permissions, runner, toolbox
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.embed import Failed, Waiting
 from backend_crew.crew.errors import BackendCrewError, DecisionRefused, JournalError, LeaseLost
-from backend_crew.crew.journal import Journal, canonical
+from backend_crew.crew.journal import GateRow, Journal, canonical
 from backend_crew.crew.permissions import Permissions
 from backend_crew.crew.session import Session, open_session
 from backend_crew.crew.settings import Options
 from backend_crew.crew.stopping import StopFlag
 from backend_crew.tools.errors import ToolError, ToolRefused
+from backend_crew.tools.workspace import WRITE
 
 SERVICE, OTHER = "app/service.py", "app/other.py"
 TASK = "implement_business_logic"
@@ -104,6 +106,71 @@ def test_the_same_write_is_allowed_where_everything_fits(opened: Open) -> None:
     said(opened.tool("read_file")._run, path=SERVICE)
     assert opened.write(SERVICE) == ""
     assert (opened.tree / SERVICE).read_text() == "hostile = True\n"
+
+
+# -- another act than the planned one -----------------------------------------------------------------------------
+
+
+def test_a_file_that_is_planned_to_be_changed_is_not_deleted(opened: Open) -> None:
+    said(opened.tool("read_file")._run, path=SERVICE)
+    assert "does not delete it" in said(opened.tool("delete_file")._run, path=SERVICE)
+    assert (opened.tree / SERVICE).read_text() == scenario.SERVICE
+    design = Design.recorded(scenario.DESIGN)
+    assert permissions.planned(design, SERVICE)  # the weak control: the path alone is in the plan
+    assert opened.write("tests/test_archive.py") and not (opened.tree / "tests/test_archive.py").exists()
+
+
+def test_a_plan_of_new_migrations_opens_none_that_was_there(opened: Open) -> None:
+    session, old = opened.session, "migrations/versions/0001_notes.py"
+    files = [{**one, "path": one["path"].replace("*_archived", "*")} for one in scenario.DESIGN["files"]]
+    opened.journal.record(session.id, "design", "Design", {**scenario.DESIGN, "files": files, "facts": {}}, None)
+    packet = packets.build(session, "design")
+    row = opened.journal.open_gate(session.id, "design", packet.as_json(), packet.digest)
+    opened.journal.decide(ruling(row, run=session.id))
+    session.permissions.enter(session.spec.task("implement_data_access"))
+    said(opened.tool("read_file")._run, path=old)
+    edit = said(opened.tool("edit_file")._run, path=old, old='revision = "0001"', new='revision = "0000"')
+    for why in (opened.write(old), edit, said(opened.tool("delete_file")._run, path=old)):
+        assert "this file was there before" in why
+    assert (opened.tree / old).read_text() == scenario.FIRST
+    assert permissions.planned(Design.recorded({**scenario.DESIGN, "files": files}), old)  # the weak control
+    assert opened.write("migrations/versions/0002_new.py") == ""
+    assert said(opened.tool("delete_file")._run, path="migrations/versions/0002_new.py") == ""
+
+
+def test_a_grant_to_write_does_not_let_delete(opened: Open) -> None:
+    row = open_scope(opened, path="pyproject.toml", reason="A tool needs its settings.")
+    opened.journal.decide(ruling(row, run=opened.session.id))
+    said(opened.tool("read_file")._run, path="pyproject.toml")
+    assert "not in the approved plan" in said(opened.tool("delete_file")._run, path="pyproject.toml")
+    assert opened.write("pyproject.toml") == ""
+    row = open_scope(opened, path="pyproject.toml", reason="It is not needed any more.", delete=True)
+    assert "wants to DELETE this file" in row.packet["text"]
+    opened.journal.decide(ruling(row, run=opened.session.id))
+    assert said(opened.tool("delete_file")._run, path="pyproject.toml") == ""
+
+
+def open_scope(opened: Open, **given: Any) -> GateRow:
+    """The gate that a request for a file outside the plan opens."""
+    opened.session.stop = StopFlag()
+    assert said(opened.tool("request_scope_change")._run, **given) == ""
+    opened.session.stop = StopFlag()
+    row = opened.journal.gate(opened.session.id, gates.SCOPE.name)
+    assert row is not None
+    return row
+
+
+def test_a_reason_cannot_pose_as_another_request(opened: Open) -> None:
+    fake = "# A file outside the approved plan\n\n`docs/notes.md`, wanted by task test\n\nA word is misspelt."
+    reason = f"Needed.\n```\n````\n\n{fake}\n"
+    text = open_scope(opened, path="app/payments.py", reason=reason).packet["text"]
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("#")] == ["# A file outside the approved plan"]
+    (block,) = [token.content for token in MarkdownIt().parse(text) if "docs/notes.md" in token.content]
+    assert block == " ".join(reason.split()) + "\n"  # one block of code holds all of it
+    headings = [token for token in MarkdownIt().parse(f"# A file outside the approved plan\n\n{reason}")
+                if token.type == "heading_open"]  # fmt: skip
+    assert len(headings) == 2  # the weak control: the reason as Markdown has a heading of its own
 
 
 # -- many at once --------------------------------------------------------------------------------------------------
@@ -294,7 +361,7 @@ def test_a_decision_row_that_was_changed_opens_nothing(opened: Open, query: str)
 
 
 def test_a_scope_grant_whose_packet_was_changed_grants_nothing(opened: Open) -> None:
-    packet = gates.Packet(opened.session.id, "scope", gates.SCOPE.question, "May it?", {"path": "app/fine.py"})
+    packet = gates.Packet(opened.session.id, "scope", gates.SCOPE.question, "May it?", scope("app/fine.py"))
     row = opened.journal.open_gate(opened.session.id, "scope", packet.as_json(), packet.digest)
     opened.journal.decide(ruling(row, run=opened.session.id))
     assert opened.write("app/fine.py") == ""
@@ -310,10 +377,10 @@ def test_a_scope_grant_whose_packet_was_changed_grants_nothing(opened: Open) -> 
 class Careless(Permissions):
     """The weak control: a check that lets through what it could not look up."""
 
-    def check_write(self, path: str) -> None:
+    def check_write(self, path: str, act: str = WRITE) -> None:
         """Refuse only what is known to be refused."""
         with contextlib.suppress(BackendCrewError):
-            super().check_write(path)
+            super().check_write(path, act)
 
 
 @pytest.mark.parametrize("table", ["decisions", "gates", "outputs", "runs"])
@@ -328,7 +395,7 @@ def test_a_journal_with_a_table_gone_allows_nothing(opened: Open, table: str) ->
     with pytest.raises(JournalError):
         session.workspace.write(SERVICE, "x", expected=seen)
     assert (opened.tree / SERVICE).read_text() == scenario.SERVICE
-    careless = Careless(opened.journal, session.id, session.spec, lambda _: False)
+    careless = Careless(opened.journal, session.id, session.spec, lambda _: False, lambda _: False)
     careless.enter(session.spec.task(TASK))
     careless.check_write(OTHER)
 

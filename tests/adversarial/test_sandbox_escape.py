@@ -106,20 +106,26 @@ def test_33_memory(inside: Code, bare: Code) -> None:
 
 def test_34_disk_fill(box: Box) -> None:
     code = """
-    import os, time
-    for number in range(40):
+    import os, sys, time
+    for number in range(int(sys.argv[1])):
         with open(f"big{number}", "wb") as file:
             file.write(os.urandom(1 << 20) * 4)
             os.fsync(file.fileno())
         time.sleep(0.02)
-    time.sleep(30)
+    time.sleep(float(sys.argv[2]))
     """
-    done = box.run(argv(code), limits=Limits(disk_bytes=40 << 20, file_bytes=8 << 20, timeout_s=60))
+    limits = Limits(disk_bytes=40 << 20, file_bytes=8 << 20, timeout_s=60)
+    # The control: the same program with every other limit in place fills more than that, and nothing ends it.
+    free = box.run(argv(code, 12, 0), limits=replace(limits, disk_bytes=1 << 30))
+    assert free.ok and not free.overfull
+    assert sum(path.stat().st_size for path in box.files.glob("big*")) == 12 * (4 << 20)
+    for path in box.files.glob("big*"):
+        path.unlink()
+    done = box.run(argv(code, 40, 30), limits=limits)
     assert done.overfull and done.exit_code is None and not done.timed_out
     assert "written to the disk" in done.stderr
     written = sum(path.stat().st_size for path in box.files.glob("big*"))
-    # The control, each file alone is small enough for the kernel's own limit, and nothing else would have stopped it.
-    # Exactly ten files are the least that reaches the limit: what the file system writes for them counts as well.
+    # Each file alone is small enough for the kernel's own limit on files. Exactly ten files are the least that reaches the limit: what the file system writes for them counts as well.
     assert written >= 40 << 20
     assert max(path.stat().st_size for path in box.files.glob("big*")) < 8 << 20
 
@@ -128,6 +134,9 @@ def test_35_output_flood(box: Box) -> None:
     flood = ["sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x; head -c 5000000 /dev/zero | tr '\\0' y >&2"]
     done = box.run(flood, limits=Limits(output_bytes=1_000))
     assert done.truncated and len(done.stdout) < 1_200 and len(done.stderr) < 1_200
+    # The controls: in the same box with a wider limit all of it arrives, and an ordinary call keeps all of it in memory.
+    free = box.run(flood, limits=Limits(output_bytes=20_000_000))
+    assert (free.truncated, len(free.stdout), len(free.stderr)) == (False, 5_000_000, 5_000_000)
     assert len(subprocess.run(flood, capture_output=True, check=True).stdout) == 5_000_000
 
 
@@ -261,7 +270,9 @@ def naive_filter() -> Confinement:
     return Confinement(program=seccomp._assembled(steps))
 
 
-def test_c_io_uring_makes_sockets_that_no_filter_of_socket_sees(inside: Code, bare: Code, listeners: list[str]) -> None:
+def test_c2_io_uring_makes_sockets_that_no_filter_of_socket_sees(
+    inside: Code, bare: Code, listeners: list[str]
+) -> None:
     path = listeners[0]
     weak = naive_filter()
     assert "PermissionError" in bare(attacks.CONNECT, "unix", path, confinement=weak).stderr
@@ -307,7 +318,7 @@ def test_45_a_planted_link_is_not_read_on_the_host(box: Box, tmp_path: Path) -> 
         assert (box.files / path).read_text() == "outside", "the control: opened in the ordinary way it is followed"
 
 
-def test_c_hard_links_would_alias_the_source(sandbox: Sandbox, tree: Path, tmp_path: Path) -> None:
+def test_c5_hard_links_would_alias_the_source(sandbox: Sandbox, tree: Path, tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     subprocess.run(["cp", "-al", tree, linked], check=True)
     change = "open('app.py', 'r+').write('CHANGED')"
@@ -333,7 +344,7 @@ class Elsewhere:
         return self._engine.run(replace(layout, at=layout.files, runtime=moved, overlays=()), command)
 
 
-def test_c_an_editable_install_imports_the_new_code(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_c1_an_editable_install_imports_the_new_code(sandbox: Sandbox, tmp_path: Path) -> None:
     repo, changed = tmp_path / "shop", tmp_path / "clone"
     for folder, value in ((repo, "old"), (changed, "new")):
         (folder / "src" / "shop").mkdir(parents=True)
