@@ -202,7 +202,7 @@ def test_an_empty_downgrade_is_told_apart_by_schema_and_by_data(tmp_path: Path) 
     assert [one.text for one in after_up(before, up)] == ["the upgrade changes values of users.name"]
     assert [(one.severity, one.text) for one in after_down(before, up, up)] == [
         ("error", "the downgrade does not restore the schema; missing: nothing; left over: column users.phone TEXT"),
-        ("warning", "the downgrade does not bring back the values of users.name"),
+        ("error", "the downgrade does not bring back the values of users.name"),
     ]
 
 
