@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from migrations.alembic_cases import ALEMBIC
+from migrations.cases import Case, Verdict
+from migrations.django_cases import DJANGO
+from migrations.sql_pg_cases import SQL_POSTGRESQL
+from migrations.sql_sqlite_cases import SQL_SQLITE
+
 from backend_crew.tools.guard import Asked, Guarded, guard
 from backend_crew.tools.migrations import detect
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import Sandbox
 from backend_crew.tools.scratches import Place
 from backend_crew.tools.sources import SqliteSource
-from migrations.alembic_cases import ALEMBIC
-from migrations.cases import Case, Verdict
-from migrations.django_cases import DJANGO
-from migrations.sql_pg_cases import SQL_POSTGRESQL
-from migrations.sql_sqlite_cases import SQL_SQLITE
 
 CORPUS: Sequence[Case] = (*SQL_SQLITE, *SQL_POSTGRESQL, *ALEMBIC, *DJANGO)
 

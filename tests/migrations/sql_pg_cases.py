@@ -205,7 +205,7 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
     _case(
         IRREVERSIBLE,
         "empty-way-back",
-        Verdict(FINDINGS, "does not restore the schema"),
+        Verdict(FAILED, "does not restore the schema"),
         (_PHONE[0], "SELECT 1"),
     ),
     _case(
@@ -269,7 +269,10 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         LOSSY,
         "overwrite-from-another-table",
         Verdict(FINDINGS, "values of orders.status"),
-        ("UPDATE orders SET status = u.email FROM users u WHERE u.id = orders.user_id AND length(u.email) < 21", "SELECT 1"),
+        (
+            "UPDATE orders SET status = u.email FROM users u WHERE u.id = orders.user_id AND length(u.email) < 21",
+            "SELECT 1",
+        ),
         tool="golang-migrate",
     ),
     _case(
@@ -362,6 +365,8 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         "statement-without-an-end",
         Verdict(NOT_REHEARSED, "has no end"),
         _PHONE,
-        extra={"db/migrations/00003_open.sql": "-- +goose Up\nCREATE TABLE t (id int)\n\n-- +goose Down\nDROP TABLE t;\n"},
+        extra={
+            "db/migrations/00003_open.sql": "-- +goose Up\nCREATE TABLE t (id int)\n\n-- +goose Down\nDROP TABLE t;\n"
+        },
     ),
 )

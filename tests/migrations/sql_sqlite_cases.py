@@ -162,7 +162,7 @@ SQL_SQLITE: tuple[Case, ...] = (
     ),
     _case(IRREVERSIBLE, "says-so", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None)),
     _case(IRREVERSIBLE, "tool-without-a-way-back", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None), tool="prisma"),
-    _case(IRREVERSIBLE, "empty-way-back", Verdict(FINDINGS, "does not restore the schema"), (_PHONE[0], "SELECT 1")),
+    _case(IRREVERSIBLE, "empty-way-back", Verdict(FAILED, "does not restore the schema"), (_PHONE[0], "SELECT 1")),
     _case(
         LOSSY,
         "drop-column",
@@ -215,7 +215,9 @@ SQL_SQLITE: tuple[Case, ...] = (
         Verdict(FINDINGS, "values of orders.status"),
         (
             _rebuilt(
-                _ORDERS.replace("VARCHAR(20)", "VARCHAR(4)"), _COLUMNS, taken=_COLUMNS.replace("status", "substr(status, 1, 4)")
+                _ORDERS.replace("VARCHAR(20)", "VARCHAR(4)"),
+                _COLUMNS,
+                taken=_COLUMNS.replace("status", "substr(status, 1, 4)"),
             ),
             _SAME,
         ),
@@ -227,7 +229,9 @@ SQL_SQLITE: tuple[Case, ...] = (
         Verdict(FINDINGS, "values of orders.note"),
         (
             _rebuilt(
-                _ORDERS.replace("note TEXT", "note INTEGER"), _COLUMNS, taken=_COLUMNS.replace("note", "CAST(note AS INTEGER)")
+                _ORDERS.replace("note TEXT", "note INTEGER"),
+                _COLUMNS,
+                taken=_COLUMNS.replace("note", "CAST(note AS INTEGER)"),
             ),
             _SAME,
         ),
@@ -251,8 +255,11 @@ SQL_SQLITE: tuple[Case, ...] = (
         LOSSY,
         "replace-a-row-that-is-there",
         Verdict(FINDINGS, "values of users.name are gone"),
-        ("INSERT OR REPLACE INTO coupons (code, percent) VALUES ('WELCOME', 5);\n"
-         "INSERT OR REPLACE INTO users (id, email) VALUES (1, 'admin@example.org')", "SELECT 1"),
+        (
+            "INSERT OR REPLACE INTO coupons (code, percent) VALUES ('WELCOME', 5);\n"
+            "INSERT OR REPLACE INTO users (id, email) VALUES (1, 'admin@example.org')",
+            "SELECT 1",
+        ),
     ),
     _case(
         LOSSY,
@@ -293,8 +300,7 @@ SQL_SQLITE: tuple[Case, ...] = (
         "random-values-for-a-new-column",
         Verdict(CLEAN),
         (
-            "ALTER TABLE users ADD COLUMN token TEXT;\n"
-            "UPDATE users SET token = hex(randomblob(8)) WHERE token IS NULL",
+            "ALTER TABLE users ADD COLUMN token TEXT;\nUPDATE users SET token = hex(randomblob(8)) WHERE token IS NULL",
             "ALTER TABLE users DROP COLUMN token",
         ),
     ),
