@@ -7,10 +7,9 @@ from backend_crew.tools.workspace import Workspace
 
 def locate(workspace: Workspace, evidence: Evidence) -> Evidence:
     """The citation with its true line; raises ToolRetry when the file does not hold the quote."""
-    text = workspace.read_bytes(evidence.path).decode("utf-8", "replace")
-    quote = _flat(evidence.quote)
-    # as read_file counts: a form feed or a line separator of Unicode does not end a line
-    lines = [_flat(line) for line in text.removesuffix("\n").split("\n")] if text else []
+    quote = _flat(evidence.quote.replace("\0", "\ufffd"))
+    # as read_file counts and shows them: a quote that was guessed must not be confirmed
+    lines = [_flat(line) for line in workspace.lines(evidence.path)]
     hits = [number for number, line in enumerate(lines, start=1) if quote and quote in line]
     if not hits:
         there = lines[evidence.line - 1] if evidence.line <= len(lines) else f"(the file has {len(lines)} lines)"

@@ -57,7 +57,7 @@ class Journal:
         except (OSError, DatabaseError, ValueError, sa.exc.ArgumentError) as error:
             raise JournalError(f"the journal in {home} cannot be opened: {_first_line(error)}") from error
         self._epochs: dict[str, int] = {}
-        self.redact = secrets.Redactor(secrets.values_from_environment(settings.environment()))
+        self.redact = secrets.of_environment(settings.environment())
         """Takes secrets out of everything that is recorded; whoever opens a run adds those of its repository."""
         self.listener: Callable[[str, str, Mapping[str, Any]], None] | None = None
         """Told of each event after it is recorded; progress displays and streams hang here."""

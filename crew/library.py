@@ -35,4 +35,4 @@ class GuardedFileReadTool(FileReadTool):
                 session.note("tool refused", tool="FileReadTool", reason=str(error))
                 raise ToolRetry(session.as_data(str(error))) from error
             session.note("tool", tool="FileReadTool", path=text.path)
-            return session.as_data("".join(f"{line}\n" for line in text.lines)[:12_000])
+            return session.as_data("".join(f"{line}\n" for line in text.lines), lambda whole: whole[:12_000])

@@ -333,7 +333,9 @@ def _unreached(error: BaseException) -> bool:
 
 
 def _short(error: BaseException | None) -> str:
-    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0][:300]
+    line = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+    # the sign of a cut, beside which whoever takes secrets out knows a part of one
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _as_openai(call: ToolCall, talk: Conversation, index: int) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _said(error: Exception) -> str:
 def _redacted(text: str) -> str:
     from backend_crew.tools import secrets
 
-    return secrets.Redactor(secrets.values_from_environment(settings.environment()))(text)
+    return secrets.of_environment(settings.environment())(text)
 
 
 def _bug(error: BaseException, trace: TracebackType | None) -> int:

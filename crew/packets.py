@@ -104,8 +104,12 @@ def _migrations(session: Session) -> Packet:
         parts.append(f"Approving records your approval; nothing is applied by this run: {why}\n")
     elif (hours := session.run.options.get("decision_hours")) is not None:
         parts.append(f"An approval is good for one use within {hours:g} hours; after that this gate asks again.\n")
+    if target.get("kind") == "postgresql" and not why:
+        parts.append("No backup is made of a PostgreSQL database. Make one first: `pg_dump --format=custom`\n")
     by_hand = facts.get("apply_command")
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
+    if back := facts.get("rollback_command"):
+        parts.append(f"Back by hand: `{back}`\n")
     # what decides first; the text that it is about follows, whole
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
     parts.append("## What the linters found\n\n" + render.lint(facts))

@@ -59,8 +59,6 @@ class Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Tools run one at a time: CrewAI calls several in parallel threads."""
     totals: dict[str, Totals] = field(default_factory=dict)
-    mark: str = field(default_factory=lambda: token_hex(4))
-    """Stands in the marks around data; made anew for each pass, so that no file can hold it beforehand."""
     drift: alembic_draft.Drift | None = None
     """What models and migrations differed in before the change; None until it was asked."""
     start_commit: str = ""
@@ -108,9 +106,17 @@ class Session:
         """Append an event; the journal takes secrets out."""
         self.journal.event(self.run.id, kind, **data)
 
-    def as_data(self, text: str) -> str:
-        """Text of a repository or a program as models see it: without secrets, between marks that it cannot know."""
-        return f"<data {self.mark}>\n{self.redact(text)}\n</data {self.mark}>"
+    def clean(self, text: str, bound: Callable[[str], str] = str) -> str:
+        """Text without secrets and then within a bound: the other way round, a cut would leave a part of a secret."""
+        return bound(self.redact(text))
+
+    def as_data(self, text: str, bound: Callable[[str], str] = str) -> str:
+        """Text of a repository or a program as models see it: without secrets, between marks that it cannot know.
+
+        Each text has a number of its own: one that was shown before can stand in a file or in what a model handed in.
+        """
+        clean, mark = self.clean(text, bound), token_hex(4)
+        return f"<data {mark}>\n{clean}\n</data {mark}>"
 
     def begin(self, task: TaskSpec) -> None:
         """A task starts: from the commit that is recorded, whatever a killed attempt left behind."""
@@ -220,6 +226,8 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
         stop=stop,
         clock=budget.Clock(journal, run.id),
     )
+    if left_out := journal.redact.left_out:
+        session.note("not searched for secrets", files=list(left_out[:20]), number=len(left_out))
     session.detect_migrations()
     session.use_packages((session.payload("baseline") or {}).get("dependencies", {}).get("folder"))
     return session

@@ -133,12 +133,15 @@ def _search(session: Session, given: Search) -> str:
         literal=given.literal,
         limit=80,
         hides=session.workspace.hides,
+        redact=session.redact,
     )
     return "\n".join(f"{hit.path}:{hit.line}: {hit.text}" for hit in hits) or "nothing found"
 
 
 def _find_symbol(session: Session, given: FindSymbol) -> str:
-    hits = search.find_symbol(session.clone.tree, given.name, limit=40, hides=session.workspace.hides)
+    hits = search.find_symbol(
+        session.clone.tree, given.name, limit=40, hides=session.workspace.hides, redact=session.redact
+    )
     return "\n".join(f"{hit.path}:{hit.line}: {hit.text}" for hit in hits) or f"{given.name} is not defined here"
 
 
@@ -347,14 +350,14 @@ class CrewTool(BaseTool):
                 session.note("tool refused", tool=self.name, reason=_words(error), **_where(given))
                 if isinstance(error, ToolFault):
                     session.stop.set(Stop(Status.FAILED, str(error)))
-                raise ToolRetry(session.as_data(_bounded(_words(error)))) from error
+                raise ToolRetry(session.as_data(_words(error), _bounded)) from error
             except BackendCrewError as error:
                 session.stop.set(Stop(Status.FAILED, str(error)))
                 raise
             session.note("tool", tool=self.name, **_where(given))
             # CrewAI ends a task on the fifth identical result, and reading or testing again is legitimate work;
             # loops are noticed by the model door.
-            return f"{session.as_data(_bounded(text))}\n(call {self._calls})"
+            return f"{session.as_data(text, _bounded)}\n(call {self._calls})"
 
 
 def _check_going_on(session: Session) -> None:
@@ -400,18 +403,19 @@ class Submit(BaseTool):
                 self._refused(error)
                 # numbered, because CrewAI ends a task on the fifth identical result
                 count = f"\n(hand-in {session.attempts} of {ATTEMPTS})"
-                raise ToolRetry(session.as_data(_bounded(_words(error))) + count) from error
+                raise ToolRetry(session.as_data(_words(error), _bounded) + count) from error
             record(session, task, value, facts)
             return "accepted"
 
     def _refused(self, error: Exception) -> None:
         session, task = self._session, self._task
         session.attempts += 1
-        session.note("hand-in refused", task=task.name, attempt=session.attempts, reason=_words(error)[:1500])
+        words = session.clean(_words(error))
+        session.note("hand-in refused", task=task.name, attempt=session.attempts, reason=words[:1500])
         if isinstance(error, ToolFault):
             session.stop.set(Stop(Status.FAILED, str(error), task=task.name))
         elif session.attempts >= ATTEMPTS:
-            reason = f"task {task.name!r}: {ATTEMPTS} hand-ins failed their checks; the last: {_words(error)[:500]}"
+            reason = f"task {task.name!r}: {ATTEMPTS} hand-ins failed their checks; the last: {words[:500]}"
             session.stop.set(Stop(Status.FAILED, reason, task=task.name))
 
 

@@ -1,6 +1,8 @@
 """Test runs of the private tree, and what they mean against the run before the change."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from backend_crew.crew import choosing
@@ -13,7 +15,7 @@ LIMITS = Limits(timeout_s=600)
 
 
 def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
-    """Run the repository's tests on a disposable copy of the private tree."""
+    """Run the repository's tests on a disposable copy of the private tree; what they said comes without secrets."""
     if session.tests is None:
         return testrun.not_run(choosing.unconfirmed(session.clone.tree))
     run = testrun.run_tests(
@@ -26,8 +28,16 @@ def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
         limits=LIMITS,
         stop=lambda: bool(session.stop),
     )
+    run = _without_secrets(session, run)
     session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
     return run
+
+
+def _without_secrets(session: Session, run: testrun.TestRun) -> testrun.TestRun:
+    """A run as all that comes after may use it, ids included: they are compared with recorded ones."""
+    clean = session.redact
+    cases = tuple(replace(case, id=clean(case.id), message=clean(case.message)) for case in run.cases)
+    return replace(run, cases=cases, reason=clean(run.reason), output_tail=clean(run.output_tail))
 
 
 def run_check(session: Session) -> dict[str, Any] | None:
@@ -40,6 +50,7 @@ def run_check(session: Session) -> dict[str, Any] | None:
     run = testrun.run_check(
         session.sandbox, tree, session.root, session.runtime, argv, limits=LIMITS, stop=lambda: bool(stop)
     )
+    run = _without_secrets(session, run)
     session.note("check", status=run.status, reason=run.reason, seconds=round(run.seconds, 1))
     return {
         "status": run.status,
@@ -132,11 +143,18 @@ def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, s
     return "red", str(now["reason"])
 
 
+def _keep_report(session: Session, run: testrun.TestRun) -> None:
+    """Put the test runner's report into the run's folder, without secrets; one that is not UTF-8 could hide them."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if run.junit:
+            text = session.redact(run.junit.decode("utf-8"))
+            (session.folder / "junit.xml").write_text(text, encoding="utf-8", newline="")
+
+
 def verified(session: Session) -> dict[str, Any]:
     """A fresh verdict on the tree as it is now."""
     now, before = summarised(run := run_tests(session)), session.payload("baseline") or {}
-    if run.junit:
-        (session.folder / "junit.xml").write_bytes(run.junit)
+    _keep_report(session, run)
     word, reason = verdict(before, now)
     compared = against(before, now)
     return {**now, "verdict": word, "why": reason, "against": compared, "check": run_check(session)}

@@ -95,6 +95,8 @@ def test_a_folder_that_cannot_be_worked_on_is_a_usage_error_with_a_way_out(call:
     empty = tmp_path / "empty"
     empty.mkdir()
     git(empty, "init", "-q")
+    git(make_repository(tmp_path / "whole"), "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{tmp_path / 'whole'}", "partial")
     no_backend = make_repository(tmp_path / "site", {"index.html": "<p>hi</p>\n", "style.css": "p {}\n"})
     cases: Mapping[Path, str] = {
         file: "is not a folder",
@@ -102,6 +104,7 @@ def test_a_folder_that_cannot_be_worked_on_is_a_usage_error_with_a_way_out(call:
         plain: "git init",
         empty: "has no commits yet",
         no_backend: "no backend was found",
+        tmp_path / "partial": "partial clone",
     }
     for folder, words in cases.items():
         said = call("run", "A feature", "--repo", folder)
@@ -401,10 +404,13 @@ def test_a_finished_run_can_be_listed_shown_reported_verified_and_discarded(stan
     assert not stand.tree.exists()
 
 
-@pytest.mark.parametrize("command", ["show", "report", "resume", "verify", "confirm", "edit", "answer"])
+@pytest.mark.parametrize(
+    "command",
+    ["show", "report", "resume", "verify", "confirm", "edit", "answer", "approve", "request-changes --reason x", "reject --reason x", "discard --yes"],
+)  # fmt: skip
 def test_an_unknown_run_is_a_usage_error(call: Call, command: str) -> None:
     for name in ("nothing-1234", "", "%", "a/../b"):
-        said = call(command, name)
+        said = call(*command.split(), name)
         assert (said.code, said.out) == (2, ""), name
         assert "no single run is called" in said.err
 

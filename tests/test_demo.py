@@ -3,21 +3,27 @@
 `python tests/test_demo.py` writes the golden record anew; read the difference before you commit it.
 """
 
+import fcntl
 import json
 import os
+import pty
 import re
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 from scenario import git
 
 from backend_crew.crew import budget, demo
 from backend_crew.crew.journal import Journal
+from backend_crew.crew.model import Status
 
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
 PLAIN = ("tool", "model call", "pass ended")
@@ -121,6 +127,56 @@ def test_off_a_terminal_it_waits_at_the_first_gate(tmp_path: Path) -> None:
     assert done.returncode == 8
     assert "backend-crew answer" in done.stderr
     assert "`demo --yes` plays the recorded decisions" in " ".join(done.stderr.split())
+
+
+#: Ctrl-C reaches the processes of a session whose terminal it is.
+OWN_TERMINAL = """\
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_shows_its_progress_and_the_first_gate_and_ctrl_c_leaves_it(tmp_path: Path) -> None:
+    screen, seen = pyte.HistoryScreen(100, 50, history=1_000), set[str]()
+    stream = pyte.ByteStream(screen)
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
+    env = {"PATH": os.defpath, "HOME": str(tmp_path), "BACKEND_CREW_HOME": str(tmp_path / "home"), "TERM": "xterm"}
+    command = [str(Path(sys.executable).parent / "backend-crew"), "demo", "--keep", str(tmp_path / "demo")]
+    argv = [sys.executable, "-c", OWN_TERMINAL, *command]
+    with subprocess.Popen(argv, env=env, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        pressed = False
+        while data := _read(master):
+            stream.feed(data)
+            rows = [row.rstrip() for row in screen.display]
+            seen.update(rows)
+            if not pressed and any(row.startswith("[p]lay it  [q]uit") for row in rows):
+                os.write(master, b"\x03")
+                pressed = True
+        code = process.wait(60)
+    os.close(master)
+    shown = "\n".join(row for row in screen.display if row.strip())
+    assert (pressed, code) == (True, 130), shown
+    assert any(re.match(r"▸ 1/8 Analysis +0/1 +analyse$", row) for row in seen), sorted(seen)
+    assert any(re.match(r"analyst · \w+.* · \d+ calls · [\d,]+ tokens · ", row) for row in seen)
+    assert not any("✓ 1/8" in row for row in screen.display), "the live view is gone"
+    assert "backend-crew answer " in shown
+    journal = Journal(tmp_path / "home")
+    (run,) = journal.runs()
+    assert (run.status, journal.decisions(run.id)) == (Status.WAITING, ())
+    journal.close()
+
+
+def _read(master: int) -> bytes:
+    """What was printed; empty once nobody can print any more, which Linux tells as an error."""
+    try:
+        return os.read(master, 65_536)
+    except OSError:
+        return b""
 
 
 def test_another_sample_is_an_error_not_a_guess(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import driving
 import pytest
 import scenario
+from endpoint import serving
 from scenario import Script
 
 from backend_crew.crew import BackendCrew
@@ -33,11 +36,36 @@ def _crew(repo: Path, model: Script, **more: Any) -> BackendCrew:
 
 
 def test_a_callback_decides_and_the_result_is_typed(repo: Path) -> None:
-    result = _crew(repo, Script(), approver=scenario.approve_all).kickoff()
+    # test_flow.py has the whole path with a migration
+    result = _crew(repo, Script(driving.without_migration()), approver=scenario.approve_all).kickoff()
     assert isinstance(result, Finished)
     assert (result.status, result.exit_code) == (Status.FINISHED, 0)
     assert result.branch in scenario.git(repo, "branch", "--list", "--format=%(refname:short)").split()
     assert result.summary["tests"]["verdict"] == "green"
+
+
+def test_a_role_is_asked_of_the_model_that_it_names_and_every_other_of_the_run_s(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Path(shutil.copytree(Path(__file__).parent.parent / "config", tmp_path / "config"))
+    agents = config / "agents.yaml"
+    agents.write_text(agents.read_text().replace("  role: Backend analyst\n", "  role: A\n  llm: openai/gpt-4o-mini\n"))
+    artifacts = (scenario.ANALYSIS, scenario.QUESTIONS, scenario.REQUIREMENTS, scenario.DESIGN)
+    options = Options(model="openai/gpt-4.1", config=str(config), python=scenario.PYTHON)
+    answers = {"answers": scenario.ANSWERS}
+    with serving([scenario.submit(**one) for one in artifacts]) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test-not-a-key")
+        crew = BackendCrew(
+            repo,
+            scenario.FEATURE,
+            home=tmp_path / "home",
+            options=options,
+            approver=lambda packet: answers if packet.gate == "answers" else None,
+        )
+        result = crew.kickoff()
+    assert isinstance(result, Waiting), result.reason
+    assert [request["model"] for request in endpoint.requests] == [*["gpt-4o-mini"] * 3, "gpt-4.1"]
 
 
 def test_without_an_approver_it_waits_and_goes_on_after_a_decision(repo: Path) -> None:
@@ -132,7 +160,7 @@ def test_the_crew_runs_inside_a_flow_and_its_gate_comes_out(repo: Path) -> None:
 
 
 def test_the_nested_crew_asks_its_approver(repo: Path) -> None:
-    crew = _crew(repo, Script(), approver=scenario.approve_all)
+    crew = _crew(repo, Script(driving.without_migration()), approver=scenario.approve_all)
     output = crew.crew().kickoff()
     assert json.loads(output.raw)["status"] == "finished"
     assert crew.run.status is Status.FINISHED

@@ -1,9 +1,16 @@
 """Approved packages: wheels only, into the run's own folder."""
 
+import json
 import sys
 import zipfile
 from pathlib import Path
 
+import driving
+import pytest
+import scenario
+
+from backend_crew.crew.embed import Unverified
+from backend_crew.crew.recording import Reply
 from backend_crew.tools import environment
 from backend_crew.tools.runtime import Runtime, find_runtime
 
@@ -56,6 +63,34 @@ def test_a_source_package_is_refused_and_its_code_never_runs(tmp_path: Path) -> 
     assert done.status == "not installed"
     assert "evilpkg" in done.reason
     assert not canary.exists()
+
+
+@pytest.mark.slow
+def test_a_run_whose_package_cannot_be_had_ends_unverified_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in _env(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(scenario.ENV, "")
+    stand = driving.stand(tmp_path)
+    stand.script.steps = driving.without_migration()
+    [planned] = stand.script.steps["design"]
+    assert isinstance(planned, Reply)
+    wanted = {"name": "backend-crew-nosuch", "version": ">=1", "reason": "It counts."}
+    design = json.loads(planned.tool_calls[0].arguments)
+    stand.script.steps["design"] = [scenario.submit(**design, new_dependencies=[wanted])]
+    result = stand.kickoff()
+    assert isinstance(result, Unverified), result.reason
+    assert (result.exit_code, stand.payload("verify")["verdict"]) == (6, "green")
+    words = "not verified: dependency backend-crew-nosuch>=1 - "
+    assert result.reason.startswith(words) and "No matching distribution" in result.reason
+    assert result.summary["why"] == result.reason
+    [event] = stand.events("dependencies")
+    assert (event["status"], event["packages"]) == ("not installed", ["backend-crew-nosuch>=1"])
+    report = stand.on_branch(f"{result.summary['documents']}/report.md")
+    assert f"**unverified**: {words}" in report
+    assert "## New dependencies\n\n- backend-crew-nosuch>=1: not installed" in report
+    assert "`backend-crew-nosuch>=1`: It counts." in stand.person.packets("design")[0].text
 
 
 def test_other_stacks_are_told_so(tmp_path: Path) -> None:

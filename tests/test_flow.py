@@ -323,7 +323,7 @@ def test_a_file_outside_the_plan_is_written_only_after_a_person_allowed_it(stand
     result = stand.kickoff()
     assert isinstance(result, Finished), result.reason
     [packet] = stand.person.packets("scope")
-    assert packet.bound == {"path": "app/extra.py"}
+    assert packet.bound == {"path": "app/extra.py", "act": "write", "layer": "business_logic"}
     assert "The limit belongs into a module of its own." in packet.text
     assert [one["path"] for one in stand.events("tool refused")] == ["app/extra.py"]
     assert stand.on_branch("app/extra.py") == "LIMIT = 10\n"

@@ -1,16 +1,21 @@
 """When the disk or the database says no: one clear sentence, and nothing is half-written."""
 
 import contextlib
+import io
 import sqlite3
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scenario
 import sqlalchemy as sa
 from records import make_journal, open_gate, ruling
 
+from backend_crew.crew import journal as journals
+from backend_crew.crew import main as doors
 from backend_crew.crew.errors import JournalError
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.model import Status
@@ -114,3 +119,44 @@ def test_half_a_character_is_kept_or_refused_but_never_a_traceback(journal: Jour
     assert journal.events("r-1")[0]["text"] == "a\ud800b"
     with pytest.raises(JournalError, match="cannot be written"):
         journal.set_status("r-1", Status.FAILED, "a\ud800b")
+
+
+@pytest.mark.parametrize(
+    ("pragma", "held", "words"),
+    [
+        ("busy_timeout=50", True, "database is locked"),
+        ("max_page_count=1", False, "database or disk is full"),  # SQLite raises it to the pages that are there
+    ],
+)
+def test_a_history_that_cannot_be_written_is_exit_1_and_no_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pragma: str,
+    held: bool,
+    words: str,
+) -> None:
+    repo = scenario.make_repository(tmp_path / "notes")
+    monkeypatch.setenv("BACKEND_CREW_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    Journal(tmp_path / "home").close()
+    tune = journals._tune_sqlite
+
+    def tuned(engine: sa.Engine) -> None:
+        tune(engine)
+        sa.event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA {pragma}"))
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "home/journal.db", isolation_level=None)) as other:
+        if held:
+            other.execute("BEGIN IMMEDIATE")
+        with monkeypatch.context() as patch:
+            patch.setattr(journals, "_tune_sqlite", tuned)
+            with pytest.raises(SystemExit) as left:
+                doors.main(["run", "Archive notes " * 3_000, "--repo", str(repo), "--python", sys.executable])
+    out, err = capsys.readouterr()
+    assert (left.value.code, out) == (1, ""), err
+    assert f"cannot be written: {words}" in err
+    assert "Traceback" not in err
+    with contextlib.closing(Journal(tmp_path / "home")) as journal:
+        assert journal.runs() == ()
+    assert scenario.git(repo, "branch", "--format=%(refname:short)").split() == ["main"]

@@ -1,5 +1,6 @@
 """The allow-listed tool of crewai_tools reads through the workspace's door, and through no other."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ def test_paths_outside_and_missing_ones_are_refused(held: Any, path: str) -> Non
 def test_it_gives_the_lines_that_were_asked_for_as_data_and_without_secrets(held: Any) -> None:
     session, guarded, naive = held
     assert naive._run("app/keys.py") == f'KEY = "{KEY}"\n', "the control: CrewAI's own tool prints it"
-    assert guarded._run("app/keys.py") == f'<data {session.mark}>\nKEY = "[secret]"\n\n</data {session.mark}>'
+    assert re.fullmatch(r'<data (\w{8})>\nKEY = "\[secret\]"\n\n</data \1>', guarded._run("app/keys.py"))
     window = naive._run("app/long.py", 5, 3)
-    assert guarded._run("app/long.py", 5, 3) == session.as_data(window)
+    assert guarded._run("app/long.py", 5, 3).split("\n")[1:-1] == session.as_data(window).split("\n")[1:-1]
     assert len(guarded._run("app/long.py", 1, 10_000).splitlines()) < 410
 
 

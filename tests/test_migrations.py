@@ -44,6 +44,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
          "Api/Migrations/ShopModelSnapshot.cs:1"),
         ("liquibase", {"db/changelog.xml": "<?xml?>\n<databaseChangeLog/>"}, "db/002.sql", "src/a.java",
          "db/changelog.xml:2"),
+        ("atlas", {"db/atlas.sum": "h1:x=\n"}, "db/20240101_a.sql", "atlas.hcl", "db/atlas.sum:1"),
         ("flyway", {"sql/V1__a.sql": ""}, "sql/V1_2__b.sql", "sql/readme.md", "sql/V1__a.sql:1"),
         ("golang-migrate", {"m/001_a.up.sql": "", "m/001_a.down.sql": ""}, "m/002_b.down.sql", "m/main.go",
          "m/001_a.up.sql:1"),

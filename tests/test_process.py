@@ -91,13 +91,14 @@ def test_stdin_is_fed_whole_and_is_empty_otherwise(tmp_path: Path) -> None:
 
 
 def test_a_flood_is_cut_in_the_middle_and_memory_stays_bounded(tmp_path: Path) -> None:
-    code = "import sys\nprint('FIRST')\nfor _ in range(300): sys.stdout.write('x' * 100_000)\nprint('LAST')"
+    code = "import sys\nprint('FIRST')\nfor _ in range(300): sys.stdout.write('x' * 100_000)\nprint('\\nLAST')"
     done = run([sys.executable, "-c", code], cwd=tmp_path, env=ENV, output_limit=2_000)
     assert done.ok
     assert done.truncated
     assert done.stdout.startswith("FIRST")
     assert done.stdout.endswith("LAST\n")
     assert "bytes left out" in done.stdout
+    assert "x" not in done.stdout, "half a line could be half a secret"
     assert len(done.raw) < 2_100
     exact = run(["printf", "12345678"], cwd=tmp_path, env=ENV, output_limit=8)
     assert (exact.stdout, exact.truncated) == ("12345678", False)

@@ -11,6 +11,7 @@ import pytest
 from backend_crew.tools.secrets import (
     MARK,
     Redactor,
+    of_environment,
     redactor,
     values_from_configuration,
     values_from_env_files,
@@ -228,8 +229,10 @@ def test_values_of_configuration_files_are_passwords_and_not_names(tmp_path: Pat
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "big.json").write_text('{"password": "w0rd-too-large"}\n' + " " * 300_000)
-    assert set(values_from_configuration(tmp_path)) == {"w0rd-one", "w0rd#two!", "w0rd-three", "w0rd-four"}
+    (tmp_path / "big.json").write_text('{"password": "w0rd-too-large"}\n' + " " * 3_000_000)
+    left_out: list[str] = []
+    assert set(values_from_configuration(tmp_path, left_out)) == {"w0rd-one", "w0rd#two!", "w0rd-three", "w0rd-four"}
+    assert left_out == ["big.json"]
 
 
 def test_one_redactor_knows_all_three_sources_and_goes_into_nested_values(tmp_path: Path) -> None:
@@ -239,3 +242,127 @@ def test_one_redactor_knows_all_three_sources_and_goes_into_nested_values(tmp_pa
     held = {"a": ["from-the-env-1", {"from-the-yaml-2": ("from-the-shell-3", 4, None, True)}], "b": "kept"}
     assert clean.deep(held) == {"a": [MARK, {MARK: [MARK, 4, None, True]}], "b": "kept"}
     assert clean("") == ""
+
+
+NAMED = {
+    "DB_PASS": "Qx7vLm2pTz",
+    "SMTP_PASS": "Qx7vLm2pTz!",
+    "MAIL_PW": "mail-pw-38x",
+    "DBPASS": "Qx7vLm2pTy",
+    "PASS_OF_THE_SHOP": "Qx7vLm2pTx",
+    "ADMIN_PASSWORD": "8392017465",
+    "POSTGRES_PASSWORD": "correcthorsebattery",
+    "SECRET_KEY": "3e7a91b2c4d5f608a1b2c3d4e5f60718",
+    "API_TOKEN": "1d2h3m4s5d6h",
+    "JWT_SECRET": "/9j4AAQSkZJRgABAQ+x",
+    "SESSION_SALT": "12.34.56.78.90",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_value_under_the_name_of_a_secret_is_one_whatever_it_looks_like(name: str, tmp_path: Path) -> None:
+    value = NAMED[name]
+    (tmp_path / ".env").write_text(f"{name}={value}\n")
+    assert redactor(tmp_path, {})(f"see {value}!") == f"see {MARK}!"
+    assert of_environment({name: value})(f"see {value}!") == f"see {MARK}!"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in ("SESSION_SALT", "PASS_OF_THE_SHOP")])
+@pytest.mark.parametrize("line", ["      {name}: {value}", "      - {name}={value}", "{name} = \"{value}\"", "<{name}>{value}</{name}>"])  # fmt: skip
+def test_so_it_is_in_a_configuration_file(name: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text(f"services:\n{line.format(name=name, value=NAMED[name])}\n")
+    assert redactor(tmp_path, {})(f"see {NAMED[name]}!") == f"see {MARK}!"
+
+
+ORDINARY_LINES = {
+    "a reference": "password: ${DB_PASSWORD}",
+    "a template": "password: {{ db_password }}",
+    "the name of a secret": "passwordSecret: backend-credentials\nsecretName: shop-tls-2",
+    "a key of another map": "key: password\nsort_key: created_at\ncache_key: v1.2.3",
+    "a setting": "password_min_length: 12\ntoken_lifetime: 15 minutes\ntoken_header: X-Session-Token",
+    "the name of the user too": "POSTGRES_USER: shopkeeper\nPOSTGRES_PASSWORD: shopkeeper\nPOSTGRES_DB: shopkeeper",
+    "a placeholder": "password: change-me-please\nsecret: your-secret-here\npassword: mysecretpassword",
+    "a word": "password: required\nauth: basic-auth\ntoken: bearer-token",
+    "a path": "SSL_KEY: /etc/ssl/private/server.key\nprivate_key: ./certs/dev.pem",
+    "a dependency": 'jsonwebtoken: "^9.0.2-beta.1"\npassport: "0.7.0"',
+    "a bypass": "BYPASS: the-cache-layer\ncompass: north-north-west",
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY_LINES)
+def test_ordinary_lines_of_configuration_hide_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text(ORDINARY_LINES[name] + "\n")
+    assert values_from_configuration(tmp_path) == ()
+
+
+def test_labels_for_users_are_no_passwords(tmp_path: Path) -> None:
+    (tmp_path / "locales").mkdir()
+    (tmp_path / "locales/de.json").write_text('{"password": "Kennwortfeld", "forgot": "Forgot your password?"}\n')
+    assert values_from_configuration(tmp_path) == ()
+    (tmp_path / "app.json").write_text('{"password": "Kennwortfeld"}\n')
+    assert values_from_configuration(tmp_path) == ("Kennwortfeld",)
+
+
+def test_random_values_of_our_environment_count_under_any_name_but_public_ones() -> None:
+    value = "Zk3v9pQm2xN8sT4uW6yA1b"
+    assert values_from_environment({"STRIPE": value, "FLY": "ab12" * 8}) == (value, "ab12" * 8)
+    public = {
+        "GITHUB_SHA": "ab12" * 10,
+        "INVOCATION_ID": "cd34" * 8,
+        "HOSTNAME": "Pod-7f9c4Xk2p-QQ81mmvv",
+        "PATH": value,
+    }
+    assert values_from_environment({**public, "LANG": "en_US.UTF-8", "X": "app.Settings.v2_production"}) == ()
+
+
+def test_a_repository_of_many_or_large_files_is_searched_and_what_was_left_out_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(250):
+        (tmp_path / f"data/{number:03}.json").write_text(f'{{"n": {number}}}\n')
+    (tmp_path / "data/zzz.json").write_text('{"db_password": "w0rd-of-the-last-file"}\n')
+    (tmp_path / "zz.yaml").write_text("x: 1\n" * 100_000 + "db_password: w0rd-behind-much\n")
+    (tmp_path / "min.json").write_text('{"a": "' + "x" * 50_000 + '", "db_password": "w0rd-in-a-long-line"}\n')
+    (tmp_path / "deep.json").symlink_to(tmp_path / "min.json")
+    (tmp_path / "huge.yaml").write_text("# " + "x" * 2_100_000)
+    clean = redactor(tmp_path, {})
+    for word in ("w0rd-of-the-last-file", "w0rd-behind-much", "w0rd-in-a-long-line"):
+        assert clean(word) == MARK
+    assert clean.left_out == ("huge.yaml",)
+
+
+def test_a_long_run_of_letters_takes_no_time_to_search(tmp_path: Path) -> None:
+    """A pattern that tries each place anew would take hours here, and the suite would notice."""
+    (tmp_path / "a.json").write_text('{"key": "' + "aB3" * 600_000 + '"}')
+    values_from_configuration(tmp_path)
+    Redactor(())("aB3" * 600_000 + " ://" * 10_000 + "eyJ" * 10_000)
+
+
+XML = "p4ss&\"word'<9>"
+
+
+def test_values_go_out_of_xml_and_html(tmp_path: Path) -> None:
+    from xml.etree import ElementTree as ET
+
+    case = ET.Element("failure", message=f"is {XML!r}, not {XML}")
+    case.text = f"{XML} {json.dumps(XML)}"
+    written = ET.tostring(case, encoding="unicode")
+    assert XML not in written, "the control: plain replacing finds nothing"
+    cleaned = Redactor([XML])(written)
+    assert cleaned.count(MARK) == 4 and "word" not in cleaned
+
+
+def test_what_is_left_of_a_secret_beside_the_sign_of_a_cut_goes_too() -> None:
+    clean = Redactor([PASSWORD])
+    assert clean(f"{PASSWORD[:9]}… and …{PASSWORD[5:]}") == f"{MARK}… and …{MARK}"
+    assert clean(f"{PASSWORD[:9]} and {PASSWORD[5:]}").count(MARK) == 0, "the control: a part alone is known by nothing"
+    for key in KEYS.values():
+        assert key[:12] not in clean(f"key = {key[:16]}…")
+    assert clean("postgresql://shop:s3cr3t-Pa…") == f"postgresql://shop:{MARK}…"
+    for text in ("http://localhost:8000/users…", "wait… what", "… pass…", "postgresql://user:password…", "a task-of…"):
+        assert clean(text) == text
+
+
+def test_a_key_block_goes_out_of_a_diff_too() -> None:
+    for sign in "+- ":
+        lines = "\n".join(sign + line for line in BLOCK.splitlines())
+        assert "MIIE" not in Redactor(())(lines)

@@ -10,19 +10,31 @@ from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_u
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
+from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
 
 _EXCERPT = 1_500
 # As Alembic's console script, where a repository's own folder "alembic" hides nothing, but with the folder it runs in
 # still on sys.path, at its end, for projects whose people run `python -m alembic`.
-_LAUNCH = (
-    "import os, sys; sys.path[:] = [item for item in sys.path if item] + [os.getcwd()]; "
-    "from alembic.config import main; sys.exit(main(prog='alembic'))"
-)
-# Bytecode in the repository's __pycache__ can say something else than the source that was shown.
-_NO_COMPILED = ("-X", "pycache_prefix=/tmp/home/pycache")
+_LAUNCH = """
+import os, sys
+sys.path.append(os.getcwd())
+from alembic.config import main
+sys.exit(main(prog="alembic"))
+"""
 _ENGINES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mysql": "MySQL", "mariadb": "MariaDB",
             "mssql": "SQL Server", "oracle": "Oracle", "cockroachdb": "CockroachDB"}  # fmt: skip
+# What else PostgreSQL, SQLAlchemy and Python's tracebacks begin a line with.
+_AFTER_DETAIL = re.compile(
+    r"(HINT|CONTEXT|QUERY|STATEMENT|LOCATION|ERROR|FATAL):|LINE \d+:|\[SQL:|\[parameters:|\(Background on|Traceback \("
+    r"|The above exception|During handling"
+)
+# The last line of a traceback, by os.environ itself, Starlette, django-environ, decouple, environs, django-configurations.
+_UNSET = re.compile(
+    r"KeyError: '(?P<key>\w+)'|KeyError: \"Config '(\w+)' is missing|.*Set the (\w+) environment variable"
+    r"|.*UndefinedValueError: (\w+) not found|.*[Ee]nvironment variable [\"'](\w+)[\"'] (?:is )?not set"
+    r"|.*to be set as the environment variable '(\w+)'"
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +73,8 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
     """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
-    done = run.scratch.run(
-        (python, *_NO_COMPILED, "-c", _LAUNCH, "-c", name, *arguments), env=run.env, cwd=run.config.base or "."
-    )
+    argv = (python, "-c", only_sources(run.scratch.box, _LAUNCH), "-c", name, *arguments)
+    done = run.scratch.run(argv, env=run.env, cwd=run.config.base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
     return done
@@ -89,13 +100,13 @@ def engine_named(url: str) -> str | None:
 
 
 def excerpt(done: Completed) -> str:
-    """The end of what a failed command said, at most 1,500 characters, without the values that SQLAlchemy prints."""
+    """The end of what a failed command said, at most 1,500 characters, without values of rows."""
     if done.timed_out:
         return f"it did not finish within {done.seconds:.0f} s"
     if done.stopped:
         return "it was stopped"
-    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    if name := _unset_variable(lines):
+    lines = [line for line in without_rows(done.stderr or done.stdout).splitlines() if line.strip()]
+    if name := unset_variable(lines):
         return (
             f"its code reads the environment variable {name}, which is not set here. If {name} holds the URL of the "
             f"database, the person names it when the run is started: --database-url-env {name}"
@@ -111,15 +122,22 @@ def reason_in(text: str) -> str:
     return (errors or lines)[-1]
 
 
-def _unset_variable(lines: Sequence[str]) -> str | None:
+def without_rows(text: str) -> str:
+    """Without PostgreSQL's DETAIL, which quotes values of rows, over several lines where these have several."""
+    kept: list[str] = []
+    inside = False
+    for line in text.splitlines(keepends=True):
+        inside = line.lstrip(" |").startswith("DETAIL:") or (inside and not _AFTER_DETAIL.match(line))
+        kept += [] if inside else [line]
+    return "".join(kept)
+
+
+def unset_variable(lines: Sequence[str]) -> str | None:
     """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
-    last = lines[-1] if lines else ""
-    found = re.match(
-        r"(?:KeyError: '(\w+)'|KeyError: \"Config '(\w+)' is missing|.*UndefinedValueError: (\w+) not found)", last
-    )
-    if found is None or (found[1] and not any("frozen os" in line or "/os.py" in line for line in lines)):
+    found = _UNSET.match(lines[-1]) if lines else None
+    if found is None or (found["key"] and not any("frozen os" in line or "/os.py" in line for line in lines)):
         return None
-    return found[1] or found[2] or found[3]
+    return next((name for name in found.groups() if name), None)
 
 
 def _driver(config: AlembicConfig, pointing: Pointing) -> str | None:

@@ -28,8 +28,7 @@ def main() -> None:
     with open(sys.argv[1]) as file:  # noqa: PTH123  # Path is no shorter here
         given = json.load(file)
     sys.argv[:] = ["manage.py", "migrate"]
-    sys.path[0] = os.getcwd()  # noqa: PTH109  # as Python does for a script
-    _only_sources(given["root"])
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  # as Python does for a script
     from django.core import management
 
     reached = []
@@ -43,22 +42,6 @@ def main() -> None:
     runpy.run_path("manage.py", run_name="__main__")
     if not reached:
         sys.exit("manage.py ended without calling Django's execute_from_command_line()")
-
-
-def _only_sources(root: str) -> None:
-    """Reads no compiled file of the repository: it can say something else than the source that was shown.
-
-    Those of the installed libraries are read, without which every start compiles Django anew, which takes seconds.
-    """
-    files: Any = sys.modules["_frozen_importlib_external"]
-    usual, installed = files.cache_from_source, (sys.prefix + os.sep, sys.base_prefix + os.sep)
-
-    def cached(path: str, *given: Any, **named: Any) -> Any:
-        if path.startswith(root + os.sep) and not path.startswith(installed):
-            raise NotImplementedError  # which the import system takes for "there is none"
-        return usual(path, *given, **named)
-
-    files.cache_from_source = cached
 
 
 def _lead(database: dict[str, str]) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools.imports import closure
-from backend_crew.tools.python_literals import last_name
+from backend_crew.tools.python_literals import VARIABLE, last_name, parsed, variable_read
 
 _NAME = "DJANGO_SETTINGS_MODULE"
-_VARIABLE = r"[A-Z][A-Z0-9_]*"
 _PARTS = frozenset({"NAME", "USER", "PASSWORD", "HOST", "PORT"})
 _SETTINGS_FOLDERS = frozenset({"settings", "config", "conf"})
 # By what stands in the ENGINE or in the scheme of a URL; cockroachdb's own scheme and backends name PostgreSQL's too.
@@ -66,16 +65,6 @@ def engine_of(text: str) -> str:
     """The engine that an ENGINE or a URL names: "sqlite", "postgresql" or another's name."""
     said = text.split(":", 1)[0].lower()
     return next((name for part, name in _ENGINES if part in said), f"an engine that is not known here ({said})")
-
-
-def parsed(path: Path) -> ast.Module | None:
-    """The tree of a Python file; None for a link, for no file and for what does not parse."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    try:
-        return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _named(manage: Path) -> str | None:
@@ -160,12 +149,12 @@ class _Databases:
             self._visit(self._names[node.id], part, depth + 1)
             return
         if (text := _text(node)) is not None:
-            if (part == "ENGINE" and not re.fullmatch(_VARIABLE, text)) or (
+            if (part == "ENGINE" and not re.fullmatch(VARIABLE, text)) or (
                 part == "URL" and re.match(r"[a-z][a-z0-9+]*:", text)
             ):
                 self.engines.append(text)
             return
-        if part and (read := _variable(node)):
+        if part and (read := variable_read(node)):
             self.variables.setdefault(read, part)
         for child in ast.iter_child_nodes(node):
             inner = child.value if isinstance(child, ast.keyword) else child
@@ -182,18 +171,3 @@ def _root(node: ast.expr) -> str:
 def _key(node: ast.expr) -> str:
     name = (_text(node.slice) or "") if isinstance(node, ast.Subscript) else ""
     return name if name in _PARTS or name == "ENGINE" else "" if name.isupper() else "URL"
-
-
-def _variable(node: ast.expr) -> str | None:
-    """The variable that os.environ["X"], os.getenv("X"), env("X"), config("X") or env.db() reads."""
-    if isinstance(node, ast.Subscript):
-        read = _text(node.slice) if last_name(node.value) == "environ" else None
-        return read if read and re.fullmatch(_VARIABLE, read) else None
-    if not isinstance(node, ast.Call):
-        return None
-    given = [*node.args[:1], *(one.value for one in node.keywords if one.arg in ("var", "env"))]
-    name = next((text for one in given if (text := _text(one))), None)
-    if name is not None:
-        return name if re.fullmatch(_VARIABLE, name) else None
-    whole = last_name(node.func) in ("db", "db_url") or ast.unparse(node.func) == "dj_database_url.config"
-    return "DATABASE_URL" if whole and not node.args else None

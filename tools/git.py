@@ -174,7 +174,8 @@ def diff(clone: Clone, old: str, new: str | None = None, *, paths: Sequence[str]
     text = _git(clone).run("diff-tree", *flags, *ends, "--", *paths, cwd=clone.tree).stdout
     if len(text) <= limit:
         return text
-    return f"{text[:limit]}\n[the diff is cut here: {limit:,} of {len(text):,} characters are shown]\n"
+    kept = text[: text.rfind("\n", 0, limit) + 1]  # whole lines: half a line could be half a secret
+    return f"{kept}\n[the diff is cut here: {limit:,} of {len(text):,} characters are shown]\n"
 
 
 def show(clone: Clone, sha: str, path: str) -> bytes | None:

@@ -65,7 +65,7 @@ for path, module in plan["modules"]:
         own = [f for f in frames if os.path.abspath(f.filename).startswith(here)]
         lines = [f.lineno for f in own if os.path.abspath(f.filename) == os.path.abspath(path)]
         problems.append({
-            "path": path, "line": lines[-1] if lines else 1, "type": type(error).__name__, "text": str(error)[:400],
+            "path": path, "line": lines[-1] if lines else 1, "type": type(error).__name__, "text": str(error)[:401],
             "os": isinstance(error, OSError) or "environ" in "".join(f.name + (f.line or "") for f in frames[-2:]),
             "missing": (getattr(error, "name", None) or "") if isinstance(error, ModuleNotFoundError) else "",
             "file": os.path.relpath(own[-1].filename, here) if own else "",

@@ -6,6 +6,7 @@ from typing import ClassVar
 from xml.parsers import expat
 
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.excerpt import head
 
 CASE_LIMIT = 50_000
 _MESSAGE = 2_000
@@ -62,8 +63,8 @@ class _Reader:
             self.text(attributes.get("message", "") + "\n")
 
     def text(self, data: str) -> None:
-        if self._case is not None and self._inside is not None and self._case.size < _MESSAGE:
-            self._case.text.append(data[:_MESSAGE])
+        if self._case is not None and self._inside is not None and self._case.size <= _MESSAGE:
+            self._case.text.append(data[: _MESSAGE + 1])
             self._case.size += len(data)
 
     def end(self, tag: str) -> None:
@@ -73,7 +74,7 @@ class _Reader:
             self._inside = None
         elif tag == "testcase" and self._case is not None:
             done, self._case = self._case, None
-            message = "".join(done.text).strip()[:_MESSAGE]
+            message = head("".join(done.text), _MESSAGE).strip()
             seconds = _seconds(done.attributes.get("time", "0"))
             self.cases.append(TestCase(self._name(done.attributes, done.suites), done.outcome, seconds, message))
             if len(self.cases) > CASE_LIMIT:

@@ -86,6 +86,7 @@ _RULES = (
           proof=r"Microsoft\.EntityFrameworkCore\.(Design|Tools)", folder="Migrations"),
     _Rule("liquibase", r"[\w.-]*changelog[\w.-]*\.(xml|ya?ml|json|sql)", r".+\.(xml|ya?ml|json|sql)",
           "liquibase update", proof=r"databaseChangeLog|liquibase formatted sql"),
+    _Rule("atlas", r"atlas\.sum", r"[^/]+\.sql", "atlas migrate apply --dir file://{folder} --url $DATABASE_URL"),
     _Rule("flyway", r"V\d[\d._]*__[^/]+\.sql", r"(.+/)?([VU]\d[\d._]*|R)__[^/]+\.(sql|java)",
           "flyway -locations=filesystem:{folder} migrate"),
     _Rule("golang-migrate", r"\d+_[^/]+\.up\.sql", r"\d+_[^/]+\.(up|down)\.sql",

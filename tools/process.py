@@ -79,7 +79,7 @@ class Extras:
 
 
 class _Capture:
-    """The head and the tail of a stream, at most `limit` bytes in memory however much is written."""
+    """The head and the tail of a stream in whole lines, at most `limit` bytes in memory however much is written."""
 
     def __init__(self, limit: int) -> None:
         self._head = bytearray()
@@ -98,8 +98,13 @@ class _Capture:
             self.dropped += excess
 
     def value(self) -> bytes:
-        gap = f"\n[... {self.dropped} bytes left out ...]\n".encode() if self.dropped else b""
-        return bytes(self._head) + gap + bytes(self._tail)
+        if not self.dropped:
+            return bytes(self._head + self._tail)
+        # Whole lines, because half a line could be half a secret, which nobody would recognise.
+        head, tail = self._head[: self._head.rfind(b"\n") + 1], self._tail[self._tail.find(b"\n") + 1 :]
+        tail = tail if b"\n" in self._tail else bytearray()
+        left_out = self.dropped + len(self._head) - len(head) + len(self._tail) - len(tail)
+        return bytes(head) + f"\n[... {left_out} bytes left out ...]\n".encode() + bytes(tail)
 
 
 def run(

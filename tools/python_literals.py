@@ -1,10 +1,24 @@
-"""What a Python expression says without being run: a text, a name, an argument."""
+"""What Python source says without being run: a text, a name, an argument, a variable of the environment."""
 
 import ast
+import re
 from collections import Counter
+from pathlib import Path
 
+#: What a variable of the environment is called where settings read it.
+VARIABLE = r"[A-Z][A-Z0-9_]*"
 #: Calls whose text is their first argument, as SQLAlchemy and Alembic have them.
 _WRAPPERS = frozenset({"text", "f", "DDL"})
+
+
+def parsed(path: Path) -> ast.Module | None:
+    """The tree of a Python file; None for a link, for no file and for what does not parse."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def literal_text(node: ast.expr | None) -> str | None:
@@ -34,6 +48,21 @@ def argument(call: ast.Call, name: str, position: int | None = None) -> ast.expr
     if position is not None and position < len(call.args) and not isinstance(call.args[position], ast.Starred):
         return call.args[position]
     return None
+
+
+def variable_read(node: ast.expr) -> str | None:
+    """The variable that os.environ["X"], os.getenv("X"), env("X"), config("X") or env.db() reads."""
+    if isinstance(node, ast.Subscript):
+        read = _constant(node.slice) if last_name(node.value) == "environ" else None
+        return read if read and re.fullmatch(VARIABLE, read) else None
+    if not isinstance(node, ast.Call):
+        return None
+    given = [*node.args[:1], *(one.value for one in node.keywords if one.arg in ("var", "env"))]
+    name = next((text for one in given if (text := _constant(one))), None)
+    if name is not None:
+        return name if re.fullmatch(VARIABLE, name) else None
+    whole = last_name(node.func) in ("db", "db_url") or ast.unparse(node.func) == "dj_database_url.config"
+    return "DATABASE_URL" if whole and not node.args else None
 
 
 def is_constant(node: ast.expr | None, value: object) -> bool:
@@ -68,6 +97,10 @@ def with_constants(tree: ast.Module) -> ast.Module:
         return tree
     replaced: ast.Module = _Inlined({name: text for name, text in texts.items() if bound[name] == 1}).visit(tree)
     return replaced
+
+
+def _constant(node: ast.AST | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _bound(node: ast.AST) -> list[str]:

@@ -5,17 +5,19 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend_crew.tools import process
 from backend_crew.tools.deny import is_read_denied
-from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
-from backend_crew.tools.workspace import JUNK_FOLDERS, MissingPathError, read_file
+from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
+from backend_crew.tools.excerpt import head
+from backend_crew.tools.workspace import JUNK_FOLDERS, MissingPathError, NoSecrets, Redacts, read_file, shown_lines
 
 MAX_LIMIT = 500
 _COLUMNS = 300
 _A_FILE = 50
+_READ_A_FILE = 5_000
 _TIMEOUT_S = 30.0
 _COMMON_HIDDEN = """
     .github .gitlab .gitlab-ci.yml .circleci .gitignore .gitattributes .gitmodules .dockerignore .editorconfig
@@ -37,6 +39,38 @@ class Match:
     text: str
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """What an agent sees of a tree: which files, and their lines with NUL for each character of a secret."""
+
+    root: Path
+    redact: Redacts
+    hides: Callable[[str], bool] | None
+    wanted: re.Pattern[str] | None = None
+    _masked: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, output: str) -> Iterator[Match]:
+        """The lines that ripgrep printed, where they may be seen, with secrets masked."""
+        for match in _matches(output.split("\n")):
+            path, hides = match.path, self.hides
+            if _is_hidden(path) or is_read_denied(path) or (hides is not None and hides(path)):
+                continue
+            if self.wanted is not None and not self.wanted.fullmatch(path):
+                continue
+            # the whole file at once: a line of a key says nothing by itself
+            if path not in self._masked:
+                self._masked[path] = self._read(path)
+            if match.line <= len(self._masked[path]):
+                yield Match(path, match.line, self._masked[path][match.line - 1].removesuffix("\r"))
+
+    def _read(self, path: str) -> list[str]:
+        try:
+            text = read_file(self.root, path)[0].decode("utf-8", "replace")
+        except ToolError:
+            return []
+        return self.redact.mask(text).split("\n")
+
+
 def find_rg(search_path: str = process.SEARCH_PATH) -> Path:
     """Find ripgrep beside the running Python, then in a PATH string; raises ToolFault with the way to install it."""
     beside = Path(sys.executable).parent
@@ -55,8 +89,12 @@ def search(
     limit: int = 100,
     search_path: str = process.SEARCH_PATH,
     hides: Callable[[str], bool] | None = None,
+    redact: Redacts | None = None,
 ) -> tuple[Match, ...]:
     """Give the lines below root that match a regular expression (or literal text), `limit` and 50 a file at most.
+
+    A line in which `redact` finds a secret is searched as it is shown, with a mark in its place: otherwise what matches
+    would tell the secret, a character at a time.
 
     Honours .gitignore and .crewignore; leaves out denied files, those that `hides` names and hidden ones but the
     common. `glob` such as `app/**/*.py` or `*.{js,ts}` narrows the paths. Raises ToolRetry on a bad pattern or one that takes over 30 s.
@@ -64,9 +102,9 @@ def search(
     if not pattern or "\n" in pattern or "\0" in pattern:
         raise ToolRetry("the pattern is empty or holds a line end or NUL: search for text within one line.")
     wanted = _glob_regex(glob) if glob else None
-    flags = [*_file_flags(root, glob), *(["--fixed-strings"] if literal else []), f"--regexp={pattern}"]
-    lines = _run(root, flags, search_path)
-    return _bounded(lines, wanted, min(max(limit, 1), MAX_LIMIT), hides)
+    how = [*(["--fixed-strings"] if literal else []), f"--regexp={pattern}"]
+    sight = _Sight(root, redact or NoSecrets(), hides, wanted)
+    return _found(sight, how, _file_flags(root, glob), min(max(limit, 1), MAX_LIMIT), search_path)
 
 
 def find_symbol(
@@ -76,6 +114,7 @@ def find_symbol(
     limit: int = 50,
     search_path: str = process.SEARCH_PATH,
     hides: Callable[[str], bool] | None = None,
+    redact: Redacts | None = None,
 ) -> tuple[Match, ...]:
     """Give the lines where a function, class, type, table or constant of that name is defined, in files not hidden.
 
@@ -84,8 +123,8 @@ def find_symbol(
     plain = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
     if not re.fullmatch(r"[A-Za-z_$][\w$]*", plain, re.ASCII):
         raise ToolRetry(f"{name!r} is no identifier: give the bare name of a function, class, type or table.")
-    lines = _run(root, [*_file_flags(root, None), f"--regexp={_definition(plain)}"], search_path)
-    found = _bounded(lines, None, 5_000, hides)
+    sight = _Sight(root, redact or NoSecrets(), hides)
+    found = _found(sight, [f"--regexp={_definition(plain)}"], _file_flags(root, None), 5_000, search_path)
     parsed: dict[str, frozenset[int] | None] = {}
     kept: list[Match] = []
     for match in found:
@@ -112,17 +151,49 @@ def _file_flags(root: Path, glob: str | None) -> list[str]:
     return flags
 
 
-def _run(root: Path, flags: Sequence[str], search_path: str) -> str:
+def _found(sight: _Sight, how: Sequence[str], files: Sequence[str], limit: int, search_path: str) -> tuple[Match, ...]:
+    """The matches among lines without a secret, and among the others as they are shown."""
+    found = [match for match in sight.of(_in_files(sight.root, [*files, *how], search_path)) if "\0" not in match.text]
+    if patterns := sight.redact.patterns():
+        # Which lines hold secrets is asked without the agent's pattern, or the answer would depend on both.
+        held = _in_files(sight.root, [*files, "--file=-"], search_path, "\n".join(patterns))
+        found += _as_shown([match for match in sight.of(held) if "\0" in match.text], how, sight.root, search_path)
+    found.sort(key=lambda match: (match.path.split("/"), match.line))
+    kept: list[Match] = []
+    in_file: dict[str, int] = {}
+    for match in found:
+        in_file[match.path] = in_file.get(match.path, 0) + 1
+        if in_file[match.path] <= _A_FILE:
+            kept.append(Match(match.path, match.line, head(match.text, _COLUMNS)))
+    return tuple(kept[:limit])
+
+
+def _as_shown(lines: Sequence[Match], how: Sequence[str], root: Path, search_path: str) -> list[Match]:
+    """Those of some masked lines that match with a mark in the place of each secret."""
+    shown = [Match(one.path, one.line, "".join(shown_lines(one.text))) for one in lines]
+    if not shown:
+        return []
+    text = "\n".join(one.text for one in shown)
+    output = _ripgrep(root, ["--text", *how, "--", "-"], search_path, text)
+    numbers = (line.partition(":")[0] for line in output.split("\n"))
+    return [shown[int(number) - 1] for number in numbers if number.isdigit()]
+
+
+def _in_files(root: Path, flags: Sequence[str], search_path: str, stdin: str = "") -> str:
     if not root.is_dir():
         raise ToolFault(f"{root} is not a folder: there is nothing to search.")
-    argv = [
-        *(str(find_rg(search_path)), "--no-config", "--no-messages", "--color=never", "--no-heading", "--line-number"),
-        *("--null", "--sort=path", "--hidden", "--no-require-git", "--no-ignore-parent", "--no-ignore-global"),
-        *(f"--max-columns={_COLUMNS}", "--max-columns-preview", "--max-filesize=2M", f"--max-count={_A_FILE}"),
-        *(*flags, "--", "."),
-    ]
+    wide = ("--null", "--sort=path", "--hidden", "--no-require-git", "--no-ignore-parent", "--no-ignore-global")
+    bounds = (f"--max-columns={_COLUMNS}", "--max-columns-preview", "--max-filesize=2M", f"--max-count={_READ_A_FILE}")
+    return _ripgrep(root, [*wide, *bounds, *flags, "--", "."], search_path, stdin)
+
+
+def _ripgrep(root: Path, flags: Sequence[str], search_path: str, stdin: str) -> str:
+    argv = [str(find_rg(search_path)), "--no-config", "--no-messages", "--color=never", "--no-heading", "--line-number"]
     env = {"PATH": process.SEARCH_PATH, "LC_ALL": "C.UTF-8"}
-    done = process.run(argv, cwd=root, env=env, timeout_s=_TIMEOUT_S, output_limit=8_000_000)
+    given = stdin.encode("utf-8", "replace")
+    done = process.run(
+        [*argv, *flags], cwd=root, env=env, timeout_s=_TIMEOUT_S, output_limit=8_000_000, stdin=given or None
+    )
     if done.timed_out:
         raise ToolRetry(f"the search took over {_TIMEOUT_S:.0f} s: narrow it by a glob or a longer pattern.")
     if done.exit_code == 2 and done.stderr.strip():
@@ -130,20 +201,6 @@ def _run(root: Path, flags: Sequence[str], search_path: str) -> str:
     if done.exit_code is None or done.exit_code not in (0, 1, 2):
         raise ToolFault(f"ripgrep ended with {done.exit_code}: {done.stderr.strip()[:1_000]}")
     return done.stdout
-
-
-def _bounded(
-    output: str, wanted: re.Pattern[str] | None, limit: int, hides: Callable[[str], bool] | None
-) -> tuple[Match, ...]:
-    found: list[Match] = []
-    for match in _matches(output.split("\n")):
-        kept = not (_is_hidden(match.path) or is_read_denied(match.path) or (hides and hides(match.path)))
-        if not kept or (wanted and not wanted.fullmatch(match.path)):
-            continue
-        found.append(match)
-        if len(found) == limit:
-            break
-    return tuple(found)
 
 
 def _matches(lines: Iterable[str]) -> Iterator[Match]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from backend_crew.tools import stack_rules
 from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolRefused
+from backend_crew.tools.excerpt import head
 from backend_crew.tools.manifests import declared, is_manifest
 from backend_crew.tools.source_imports import imported
 from backend_crew.tools.stack_rules import FileRule, Library, LineRule
@@ -78,7 +79,7 @@ class _File:
             quote = whole[max(start, 0) :]
         else:
             quote = whole
-        return Fact(kind, value, self.path, line, quote[:_QUOTE].strip(), confidence)
+        return Fact(kind, value, self.path, line, head(quote, _QUOTE).strip(), confidence)
 
     def line_at(self, offset: int) -> int:
         return self.text.count("\n", 0, offset) + 1

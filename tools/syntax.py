@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from backend_crew.tools import importcheck
 from backend_crew.tools.documents import yaml_error
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.excerpt import head
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox
 from backend_crew.tools.workspace import read_file
@@ -62,7 +63,7 @@ def check_files(
             sound = [path for path in python if path not in wrong]
             found += _ruff(box, runtime.python, sound, stop)
             broken = importcheck.failures(box, tree, runtime.python, sound, stop)
-            found += [Problem(one.path, one.line, one.text[:_TEXT]) for one in broken]
+            found += [Problem(one.path, one.line, head(one.text, _TEXT)) for one in broken]
         found += [problem for path in node for problem in _node(box, path, stop)]
     return _sorted([*wrong.values(), *found])
 
@@ -84,7 +85,7 @@ def _parsed(tree: Path, path: str) -> Problem | None:
     except UnicodeDecodeError:
         return Problem(path, 1, "is not UTF-8 text")
     wrong = parser(text)
-    return None if wrong is None else Problem(path, max(wrong[0], 1), wrong[1][:_TEXT])
+    return None if wrong is None else Problem(path, max(wrong[0], 1), head(wrong[1], _TEXT))
 
 
 def _python_error(text: str) -> tuple[int, str] | None:
@@ -154,7 +155,7 @@ def _finding(finding: dict[str, object], paths: Sequence[str]) -> Iterator[Probl
     path = next((path for path in paths if file == path or file.endswith("/" + path)), None)
     row = place.get("row") if isinstance(place, dict) else None
     if path is not None and code.startswith(("E9", "F", "invalid-syntax", "None")):
-        yield Problem(path, row if isinstance(row, int) else 1, f"{code} {finding.get('message')}"[:_TEXT])
+        yield Problem(path, row if isinstance(row, int) else 1, head(f"{code} {finding.get('message')}", _TEXT))
 
 
 def _node(box: Box, path: str, stop: Callable[[], bool] | None) -> Iterator[Problem]:
@@ -163,4 +164,4 @@ def _node(box: Box, path: str, stop: Callable[[], bool] | None) -> Iterator[Prob
     error = re.search(r"^(SyntaxError: .*)$", done.stderr, re.MULTILINE)
     if done.exit_code == 1 and error is not None:
         line = re.search(re.escape(path) + r":(\d+)", done.stderr)
-        yield Problem(path, int(line[1]) if line else 1, error[1][:_TEXT])
+        yield Problem(path, int(line[1]) if line else 1, head(error[1], _TEXT))

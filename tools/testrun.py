@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from backend_crew.tools.errors import ToolError, ToolRetry
+from backend_crew.tools.excerpt import tail
 from backend_crew.tools.junit import TestCase, read_report
 from backend_crew.tools.process import Completed
 from backend_crew.tools.runtime import Runtime
@@ -219,7 +220,7 @@ def _missing_program(argv: Sequence[str]) -> str:
 
 def _tail(done: Completed) -> str:
     both = "\n".join(part.rstrip() for part in (done.stdout, done.stderr) if part.strip())
-    return both if len(both) <= _OUTPUT_TAIL else "…" + both[1 - _OUTPUT_TAIL :]
+    return tail(both, _OUTPUT_TAIL)
 
 
 def _by_exit_code(run: TestRun) -> TestRun:

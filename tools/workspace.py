@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ __all__ = [
     "FileText",
     "MissingPathError",
     "ReadOnly",
+    "Redacts",
     "Workspace",
     "WriteScope",
     "clean_path",
@@ -67,9 +69,41 @@ class ReadOnly:
         raise ToolRefused(f"{path!r} cannot be written: this step only reads. Describe the change in what you submit.")
 
 
+class Redacts(Protocol):
+    """Takes secrets out of text."""
+
+    def __call__(self, text: str) -> str:
+        """Give the text with a mark in the place of each secret."""
+
+    def mask(self, text: str) -> str:
+        """Give a text of the same length and lines with NUL for each character of a secret."""
+
+    def patterns(self) -> tuple[str, ...]:
+        """Give ripgrep's patterns for the lines that may hold a secret."""
+
+
+class NoSecrets:
+    """Takes nothing out; for where there is nothing to hide."""
+
+    def __call__(self, text: str) -> str:
+        """Give the text as it is."""
+        return text
+
+    def mask(self, text: str) -> str:
+        """Give the text as it is."""
+        return text
+
+    def patterns(self) -> tuple[str, ...]:
+        """Give none."""
+        return ()
+
+
 @dataclass(frozen=True)
 class FileText:
-    """Lines `start`.. of a file of `total` lines, without line ends; `sha256` is that of the whole file."""
+    """Lines `start`.. of a file of `total` lines, as agents may see them: without line ends and secrets.
+
+    `sha256` is that of the whole file as it is.
+    """
 
     path: str
     sha256: str
@@ -95,6 +129,11 @@ def clean_path(path: str) -> str:
     return "/".join(parts)
 
 
+def shown_lines(masked: str) -> list[str]:
+    """Give the lines of a masked text with a mark for each secret; a part of one that goes over lines has its own."""
+    return [re.sub("\0+", SECRET_MARK, line) for line in _split_lines(masked)]
+
+
 def read_file(root: Path, path: str, limit: int = READ_LIMIT) -> tuple[bytes, int]:
     """Read a regular file below root without following links; give its bytes and permission bits.
 
@@ -113,17 +152,17 @@ class Workspace:
         scope: WriteScope,
         *,
         ignored: Callable[[str], bool] | None = None,
-        redact: Callable[[str], str] | None = None,
+        redact: Redacts | None = None,
     ) -> None:
         """Work below `root`, which has to exist.
 
-        Paths that are `ignored` are as if denied. Text in which `redact` finds more secrets than the file had is not
-        written, nor text with more of the marks that stand for a secret.
+        Paths that are `ignored` are as if denied. What `redact` finds is neither shown nor compared with what an agent
+        says. Text with more secrets than the file had is not written, nor with more of the marks that stand for one.
         """
         self.root = root
         self._scope = scope
         self._ignored = ignored or (lambda _: False)
-        self._redact = redact or (lambda text: text)
+        self._redact = redact or NoSecrets()
         self._seen: dict[str, str] = {}
 
     def forget(self) -> None:
@@ -146,7 +185,8 @@ class Workspace:
         """Give lines start..end (1-based, inclusive, 400 at most) of a UTF-8 text file."""
         clean = self._readable(path)
         data = self.read_bytes(clean)
-        lines = _split_lines(_decode(data, clean))
+        # The whole file at once: a range could begin or end inside of a secret.
+        lines = shown_lines(self._redact.mask(_decode(data, clean)))
         total = len(lines)
         if start < 1 or (end is not None and end < start):
             raise ToolRetry(f"lines {start}..{end} make no range: count from 1, with start <= end.")
@@ -156,6 +196,11 @@ class Workspace:
         self._seen[clean] = _sha256(data)
         shown = tuple(line if len(line) <= LINE_WIDTH else line[:LINE_WIDTH] + "…" for line in lines[start - 1 : last])
         return FileText(clean, self._seen[clean], shown, start, total)
+
+    def lines(self, path: str) -> list[str]:
+        """Give all lines of a text file as agents see them; what cannot be decoded stands as a replacement sign."""
+        text = self.read_bytes(path).decode("utf-8", "replace").replace("\0", "\ufffd")
+        return shown_lines(self._redact.mask(text))
 
     def seen(self, path: str) -> str | None:
         """Give the sha256 of a file as it was last read or written here; None when it was not."""
@@ -209,7 +254,8 @@ class Workspace:
             raise ToolRetry(f"{clean} was not read yet: read it, then edit what you saw.")
         if self._seen[clean] != _sha256(data):
             raise ToolRetry(f"{clean} changed since you read it: read it again, then edit.")
-        return self.write(clean, _replaced(_decode(data, clean), old, new, clean), expected=self._seen[clean])
+        text = _decode(data, clean)
+        return self.write(clean, _replaced(text, self._redact.mask(text), old, new, clean), expected=self._seen[clean])
 
     def delete(self, path: str) -> None:
         """Remove a regular file."""
@@ -317,22 +363,25 @@ def _split_lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def _replaced(text: str, old: str, new: str, path: str) -> str:
+def _replaced(text: str, masked: str, old: str, new: str, path: str) -> str:
+    """The text with the one place replaced; looked for where no secret stands, so that no guess is confirmed."""
+    if "\0" in old:
+        raise ToolRetry("the old text holds a NUL character: send the exact text to replace.")
     if not old or old == new:
         raise ToolRetry("the old text is empty or equals the new one: send the exact text to replace.")
     if "\r\n" in text:
         # Models see lines without their ends; the file keeps the ends that it has.
-        if (places := _places(text, old)) == []:
+        if (places := _places(masked, old)) == []:
             old, new = _with_crlf(old), _with_crlf(new)
         elif "\n" not in text.replace("\r\n", ""):
             new = _with_crlf(new)
-    places = _places(text, old)
+    places = _places(masked, old)
     if len(places) == 1:
         return text[: places[0]] + new + text[places[0] + len(old) :]
     if places:
         at = ", ".join(str(text.count("\n", 0, place) + 1) for place in places[:10])
         raise ToolRetry(f"the old text stands {len(places)} times in {path}, at lines {at}: add lines around it.")
-    raise ToolRetry(f"the old text is not in {path}. {_nearest(text, old)}")
+    raise ToolRetry(f"the old text is not in {path}. {_nearest(shown_lines(masked), old)}")
 
 
 def _with_crlf(text: str) -> str:
@@ -348,9 +397,8 @@ def _places(text: str, old: str) -> list[int]:
     return places
 
 
-def _nearest(text: str, old: str) -> str:
+def _nearest(lines: list[str], old: str) -> str:
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
-    lines = _split_lines(text)
     same = [number for number, line in enumerate(lines, 1) if wanted and line.strip() == wanted][:5]
     if same:
         numbers = ", ".join(map(str, same))

@@ -124,15 +124,24 @@ def sinks(stand: driving.Stand, told: list[str], result: Result) -> dict[str, by
     new = scenario.git(stand.repo, "rev-list", "--objects", f"main..{stand.branch}").splitlines()
     objects = [_object(stand.repo, line.split()[0]) for line in new]
     reports = b"".join((stand.folder / name).read_bytes() for name in ("report.md", "summary.json"))
+    kept = [path for path in sorted(stand.folder.rglob("*")) if path.is_file() and _is_kept(path, stand)]
+    assert stand.folder / "junit.xml" in kept
     return {
         "model requests": requests.encode(),
         "packets at gates": packets.encode(),
         "the journal": journal,
         "events": (stand.folder / "events.jsonl").read_bytes(),
+        "the test runner's report": (stand.folder / "junit.xml").read_bytes(),
+        "the run's folder": b"".join(path.read_bytes() for path in kept),
         "progress": "\n".join(told).encode(),
         "reports": reports + str(result).encode(),
         "commits": b"".join(objects),
     }
+
+
+def _is_kept(path: Path, stand: driving.Stand) -> bool:
+    """Whether a file is none of the private clone and tree, which are the repository itself."""
+    return not any(path.is_relative_to(one) for one in (stand.tree, stand.tree.parent / "repository.git"))
 
 
 def _object(repo: Path, sha: str) -> bytes:

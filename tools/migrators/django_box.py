@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backend_crew.tools.alembic_box import unset_variable, without_rows
 from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import DjangoSettings
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch, Script, Segment
+from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
 
 _FOLDER = ".rehearsal"  # of the box; the repository never has it
@@ -18,11 +20,6 @@ _NOTE, _OUT, _ORDER = (f"{_FOLDER}/django-{name}.json" for name in ("before", "s
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
 _ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
 _MADE_UP = "made-up-for-a-scratch-database"
-# The last line of a traceback, by os.environ itself, django-environ, decouple, environs and django-configurations.
-_UNSET = re.compile(
-    r"KeyError: '(?P<a>\w+)'|.*Set the (?P<b>\w+) environment variable|.*UndefinedValueError: (?P<c>\w+) not found"
-    r"|.*Environment variable \"(?P<d>\w+)\" not set|.*to be set as the environment variable '(?P<e>\w+)'"
-)
 
 
 def check(scratch: Scratch) -> None:
@@ -41,12 +38,12 @@ def drive(
     box, place = scratch.box, scratch.box.layout.at
     if box.read(_NOTE) is None:
         box.put(_NOTE, b"null")
-    files = {"root": str(place), "note": str(place / _NOTE), "out": str(place / _OUT)}
+    files = {"note": str(place / _NOTE), "out": str(place / _OUT)}
     given = {**order, **files, "database": {"DIALECT": scratch.dialect, **scratch.parts()}}
     python = str(box.runtime.python)
     # In a file, because an argument has a limit that a long history passes.
     box.put(_ORDER, json.dumps(given).encode())
-    argv = (python, "-c", _DRIVER.read_text(encoding="utf-8"), str(place / _ORDER))
+    argv = (python, "-c", only_sources(box, _DRIVER.read_text(encoding="utf-8")), str(place / _ORDER))
     done = scratch.run(argv, env=_environment(settings, scratch, pointing), cwd=base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'django'"):
         raise ToolFault(f"{python} has no Django: make the repository's .venv, or name its interpreter with --python")
@@ -90,12 +87,10 @@ def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing)
 
 
 def _in_words(done: Completed) -> Completed:
-    """Without PostgreSQL's DETAIL, which quotes rows; a variable that is not set is named in a last line."""
-    done = dataclasses.replace(done, stderr=re.sub(r"(?m)^DETAIL: .*\n?", "", done.stderr))
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    found = _UNSET.match(lines[-1]) if done.exit_code and lines else None
-    name = next((one for one in found.groups() if one), None) if found else None
-    if name is None or (found and found["a"] and not any("frozen os" in one or "/os.py" in one for one in lines)):
+    """Without values of rows; a variable that is not set is named in a last line."""
+    done = dataclasses.replace(done, stderr=without_rows(done.stderr))
+    name = unset_variable([line for line in done.stderr.splitlines() if line.strip()]) if done.exit_code else None
+    if name is None:
         return done
     text = (
         f"the settings read the environment variable {name}, which is not set here: the sandbox has neither .env files "

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend_crew.tools.django_files import Key, MigrationSource, read_migration
-from backend_crew.tools.django_settings import DjangoSettings, parsed, read_settings
+from backend_crew.tools.django_settings import DjangoSettings, read_settings
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.history import History
-from backend_crew.tools.python_literals import last_name, literal_text
+from backend_crew.tools.python_literals import last_name, literal_text, parsed
 
 _SKIPPED = {".git", ".hg", ".venv", "venv", "env", "node_modules", "__pycache__", "site-packages", ".tox"}
 _FIRST, _LATEST = "__first__", "__latest__"
