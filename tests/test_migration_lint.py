@@ -44,7 +44,7 @@ def _expected(*rules: str) -> set[tuple[str, str, int]]:
         ("op.create_index(op.f('i'), 't', ['c'])", ["index-not-concurrent"]),
         ("op.create_index('i', 't', ['c'], unique=True)", ["unique-not-safe"]),
         ("op.create_index('i', 't', ['c'], postgresql_concurrently=True)", ["needs-no-transaction"]),
-        ("op.drop_index('i', 't')", ["index-not-concurrent"]),
+        ("op.drop_index('i', 't')", ["drop-index-not-concurrent"]),
         ("op.create_unique_constraint('u', 't', ['c'])", ["unique-not-safe"]),
         ("op.create_foreign_key('f', 't', 'u', ['c'], ['id'])", ["foreign-key-not-safe"]),
         ("op.create_check_constraint('k', 't', 'c > 0')", ["check-not-safe"]),
@@ -88,7 +88,7 @@ def test_alembic(body: str, rules: list[str]) -> None:
         "op.execute('ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL) NOT VALID')\n"
         "with op.get_context().autocommit_block():\n    op.execute('ALTER TABLE t VALIDATE CONSTRAINT k')\n"
         "op.alter_column('t', 'c', nullable=False)",
-        "op.execute('DELETE FROM t WHERE id = 1')",
+        "op.execute('UPDATE t SET c = 2 WHERE id = 1')",
         "pass",
     ],
 )
@@ -234,3 +234,50 @@ def test_a_file_too_long_to_be_read_is_a_red_flag() -> None:
     found = lint_files([("m/1.sql", "SELECT 1;" + " " * 200_000)], "sql", "sqlite")
     assert found is not None
     assert [(one.rule, one.severity) for one in found] == [("opaque-statement", "error")]
+
+
+BACK = "DROP TABLE users;\n"
+INDEX = "CREATE INDEX CONCURRENTLY i ON t (a);\n"
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "lines"),
+    [
+        ("goose", f"-- +goose Up\nTRUNCATE a;\n-- +goose Down\n{BACK}", [2]),
+        (
+            "goose",
+            f"-- +goose Up\nTRUNCATE a;\n-- +goose Down of it\n{BACK}",
+            [2, 4],
+        ),  # goose refuses it; none is hidden
+        ("dbmate", f"-- migrate:up\nTRUNCATE a;\n-- migrate:down\n{BACK}", [2]),
+        ("dbmate", f"-- migrate:up\n\n-- migrate:down\n{BACK}-- migrate:up\nTRUNCATE a;\n-- migrate:down\n{BACK}", [6]),
+        ("dbmate", f"-- migrate:up\nTRUNCATE a;\n-- migrate:downwards\n{BACK}", [2, 4]),
+        ("yoyo", f"-- +goose Down\n{BACK}-- migrate:down\n{BACK}", [2, 4]),  # what other tools read means nothing here
+    ],
+)
+def test_the_way_back_in_the_same_file_is_not_linted_and_lines_stay(tool: str, text: str, lines: list[int]) -> None:
+    found = lint_file("1.sql", text, tool, "postgresql")
+    assert [one.line for one in found if one.rule in {"truncate", "drop-table"}] == lines
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "refused"),
+    [
+        ("goose", f"-- +goose Up\n{INDEX}", True),
+        ("goose", f"-- +goose NO TRANSACTION\n-- +goose Up\n{INDEX}", False),
+        ("dbmate", f"-- migrate:up\n{INDEX}\n-- migrate:down transaction:false\n", True),
+        ("dbmate", f"-- migrate:up transaction:false\n{INDEX}\n-- migrate:down\n", False),
+        ("yoyo", INDEX, True),
+        ("yoyo", f"-- transactional: false\n{INDEX}", False),
+        ("golang-migrate", INDEX, False),
+        ("golang-migrate", f"{INDEX}SELECT 1;", True),
+        ("prisma", INDEX, False),
+        ("prisma", f"{INDEX}SELECT 1;", True),
+        ("flyway", f"{INDEX}{INDEX}", False),
+        ("flyway", f"{INDEX}SELECT 1;", True),
+        ("drizzle", INDEX, True),
+    ],
+)
+def test_sql_is_linted_as_its_tool_runs_it(tool: str, text: str, refused: bool) -> None:
+    found = lint_file("1.sql", text, tool, "postgresql")
+    assert ("needs-no-transaction" in {one.rule for one in found}) == refused

@@ -14,7 +14,7 @@ from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.facts import DatabaseFacts
 from backend_crew.tools.rehearsal import COPY, GENERATED, Rehearsal, rehearse
-from backend_crew.tools.rehearsal_findings import after_down, after_up
+from backend_crew.tools.rehearsal_findings import after_down, after_up, of_script, without_down
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
 from backend_crew.tools.sources import SqliteSource
 from backend_crew.tools.sqlite import opened, parse_sqlite_url, snapshot
@@ -202,7 +202,7 @@ def test_an_empty_downgrade_is_told_apart_by_schema_and_by_data(tmp_path: Path) 
     assert [one.text for one in after_up(before, up)] == ["the upgrade changes values of users.name"]
     assert [(one.severity, one.text) for one in after_down(before, up, up)] == [
         ("error", "the downgrade does not restore the schema; missing: nothing; left over: column users.phone TEXT"),
-        ("warning", "the downgrade does not bring back the values of users.name"),
+        ("error", "the downgrade does not bring back the values of users.name"),
     ]
 
 
@@ -298,3 +298,48 @@ def test_what_is_no_database_is_a_fault(tmp_path: Path) -> None:
 )
 def test_sqlite_urls(url: str, path: str | None) -> None:
     assert parse_sqlite_url(url, Path("/r")) == (Path(path) if path else None)
+
+
+def test_rendered_sql_that_does_something_else_is_an_error(tmp_path: Path) -> None:
+    before = look(tmp_path / "before", SCHEMA)
+    up = look(tmp_path / "up", f"{SCHEMA} ALTER TABLE users ADD phone TEXT; UPDATE users SET name = 'Al' WHERE id = 1;")
+    assert of_script(before, up, up, up, "") == []
+    without = {
+        "schema: column users.phone TEXT; column users.phone VARCHAR(9)": "ALTER TABLE users ADD phone VARCHAR(9); "
+        "UPDATE users SET name = 'Al' WHERE id = 1;",
+        "values of users.name": "ALTER TABLE users ADD phone TEXT; UPDATE users SET name = 'Bo' WHERE id = 1;",
+        "rows or values of users": "ALTER TABLE users ADD phone TEXT; UPDATE users SET name = NULL WHERE id = 1;",
+        "rows or values of orders": "ALTER TABLE users ADD phone TEXT; UPDATE users SET name = 'Al' WHERE id = 1;"
+        "DELETE FROM orders WHERE id = 1;",
+        "it records a009": "ALTER TABLE users ADD phone TEXT; UPDATE users SET name = 'Al' WHERE id = 1;"
+        "UPDATE alembic_version SET version_num = 'a009';",
+    }
+    for number, (said, script) in enumerate(without.items()):
+        (one,) = of_script(before, up, up, look(tmp_path / str(number), SCHEMA + script), "")
+        assert (one.severity, one.text) == ("error", f"the rendered SQL and the tool's own run differ: {said}")
+    (failed,) = of_script(before, up, up, None, "no such table: a")
+    assert failed.severity == "error" and "no such table: a" in failed.text
+
+
+def test_values_that_differ_at_every_run_are_no_difference(tmp_path: Path) -> None:
+    before = look(tmp_path / "before", SCHEMA)
+    first, second, rendered = (
+        look(tmp_path / name, f"{SCHEMA} ALTER TABLE users ADD token TEXT; UPDATE users SET token = '{name}' || id;")
+        for name in ("first", "second", "rendered")
+    )
+    assert of_script(before, first, second, rendered, "") == []
+    # Twice the same by the tool, something else by its SQL: that is another text.
+    (one,) = of_script(before, first, first, rendered, "")
+    assert one.severity == "error" and "values of users.token" in one.text
+
+
+def test_what_an_upgrade_without_a_way_back_overwrites_is_an_error_and_what_it_fills_is_none(tmp_path: Path) -> None:
+    before = look(tmp_path / "before", SCHEMA)
+    filled = look(tmp_path / "filled", f"{SCHEMA} UPDATE users SET name = 'x' WHERE name IS NULL;")
+    assert without_down(before, filled) == []
+    other = look(tmp_path / "other", f"{SCHEMA} UPDATE users SET name = 'x' WHERE name = 'Bo';")
+    (one,) = without_down(before, other)
+    assert (one.severity, one.text) == (
+        "error",
+        "the upgrade overwrites values of users.name, and nothing brings them back",
+    )

@@ -29,6 +29,10 @@ def _errors(*rules: str, line: int = 1) -> Found:
 
 
 POSTGRESQL = [
+    ("DELETE FROM t WHERE id = 7", ["delete-rows"]),
+    ("WITH gone AS (DELETE FROM t WHERE id > 7 RETURNING *) INSERT INTO n SELECT * FROM gone", ["delete-rows"]),
+    ("DO $$ BEGIN DELETE FROM t WHERE id = 7; END $$", ["delete-rows"]),
+    ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'DELETE FROM t WHERE id = 7; SELECT 1'", ["create-function"]),
     ("DELETE FROM t", ["delete-without-where"]),
     ("DELETE FROM t WHERE 1 = 1", ["delete-without-where"]),
     ("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", ["delete-without-where"]),
@@ -38,7 +42,7 @@ POSTGRESQL = [
     ("DROP TABLE IF EXISTS s.t", ["drop-table"]),
     ("DROP SCHEMA s CASCADE", ["drop-schema"]),
     ("DROP VIEW v", ["drop-object"]),
-    ("DROP INDEX i", ["index-not-concurrent"]),
+    ("DROP INDEX i", ["drop-index-not-concurrent"]),
     ("ALTER TABLE t DROP COLUMN c", ["drop-column"]),
     ("ALTER TABLE t DROP CONSTRAINT c", ["drop-constraint"]),
     ("ALTER TABLE t RENAME TO u", ["rename-table"]),
@@ -99,6 +103,9 @@ def test_postgresql(sql: str, rules: list[str]) -> None:
 
 
 SQLITE = [
+    ("DELETE FROM t WHERE id = 7", ["delete-rows"]),
+    ("CREATE TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM u WHERE id = 7; END", ["create-trigger"]),
+    ("ALTER TABLE t ADD COLUMN c TEXT; ALTER TABLE t DROP COLUMN c", []),
     ("DELETE FROM t", ["delete-without-where"]),
     ("UPDATE OR IGNORE t SET a = 1 WHERE 1 = 1", ["update-without-where"]),
     ("ALTER TABLE t ADD COLUMN a INT; UPDATE t SET a = 1", ["backfill-in-one-statement", "mixed-data-schema"]),
@@ -141,7 +148,8 @@ SAFE = [
     "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES u (id) NOT VALID",
     "ALTER TABLE t VALIDATE CONSTRAINT c",
     "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i",
-    "DELETE FROM t WHERE id = 7",
+    "DELETE FROM alembic_version WHERE version_num = 'a'",
+    "CREATE TABLE n (id int); DELETE FROM n WHERE id = 7",
     "UPDATE t SET a = u.a FROM u WHERE u.id = t.id",
     "BEGIN; UPDATE alembic_version SET version_num = 'b' WHERE version_num = 'a'; ALTER TABLE t ADD c int; COMMIT",
     "COPY t (a) FROM stdin;\n1;DROP TABLE t\n\\.\n",
@@ -245,7 +253,7 @@ def test_squawk_that_does_not_run_is_said(
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
     monkeypatch.setattr(squawk, "_program", lambda: str(program) if script else None)
-    [found] = sql_lint.lint("DELETE FROM t WHERE id = 1", "postgresql", path="m.sql", first_line=4)
+    [found] = sql_lint.lint("UPDATE t SET a = 1 WHERE id = 1", "postgresql", path="m.sql", first_line=4)
     assert (found.rule, found.severity, found.line) == ("not-run", "info", 4)
     assert "squawk not run" in found.text
     assert said in found.text

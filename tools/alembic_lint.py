@@ -292,7 +292,7 @@ def _drop_index(call: ast.Call, batch: str | None, revision: _Revision) -> None:
     if context.dialect != "postgresql" or context.is_new(table):
         return
     if not is_constant(argument(call, "postgresql_concurrently"), True):
-        revision.add("index-not-concurrent", call, f"Index {written(argument(call, 'index_name', 0))} is dropped")
+        revision.add("drop-index-not-concurrent", call, f"Index {written(argument(call, 'index_name', 0))} is dropped")
     elif context.transactional:
         revision.add("needs-no-transaction", call, "An index is dropped concurrently")
 

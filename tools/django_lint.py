@@ -151,7 +151,9 @@ def _add_index(call: ast.Call, model: str, context: Context) -> None:
 def _remove_index(call: ast.Call, model: str, context: Context) -> None:
     if context.dialect == "postgresql":
         context.add(
-            "index-not-concurrent", call.lineno, f"An index of {model} is dropped; RemoveIndexConcurrently waits less"
+            "drop-index-not-concurrent",
+            call.lineno,
+            f"An index of {model} is dropped; RemoveIndexConcurrently waits less",
         )
 
 

@@ -26,6 +26,7 @@ class Context:
     unvalidated: set[tuple[str, str]] = field(default_factory=set)
     not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
     validated: set[tuple[str, str]] = field(default_factory=set)
+    later: bool = False  # the body of a function or trigger: it runs with what the application does
     explicit: bool = False
     lock_timeout: bool = False
     told_timeout: bool = False
@@ -45,9 +46,16 @@ class Context:
         """Whether this migration made the table."""
         return table in self.created
 
+    def deletes(self, table: str, line: int, every: bool) -> None:
+        """Rows of a table that was there before are deleted, all of them or those of a WHERE."""
+        if every:
+            self.add("delete-without-where", line, f"DELETE FROM {table} names no rows")
+        elif not self.later and not _is_bookkeeping(table):
+            self.add("delete-rows", line, f"Rows of {table} are deleted")
+
     def wrote(self, table: str, line: int) -> None:
         """Rows of a table were changed."""
-        if self.in_transaction and not self.is_new(table) and table.rpartition(".")[2].lower() not in BOOKKEEPING:
+        if self.in_transaction and not self.is_new(table) and not _is_bookkeeping(table):
             self._rows_at = self._rows_at or line
 
     def changed(self, table: str, line: int) -> None:
@@ -81,3 +89,7 @@ class Context:
             self.add("mixed-data-schema", line, f"The {second} change here and the {first} change at line {other}")
         self._rows_at = self._schema_at = 0
         self.unvalidated.clear()
+
+
+def _is_bookkeeping(table: str) -> bool:
+    return table.rpartition(".")[2].lower() in BOOKKEEPING

@@ -39,6 +39,11 @@ RULES: dict[str, Rule] = {
         "every row is deleted",
         "Name the rows in a WHERE, delete in batches, and keep a copy until it is proven.",
     ),
+    "delete-rows": Rule(
+        ERROR,
+        "they are gone, going back brings none back, and made-up rows of a rehearsal may not be among them",
+        "Count them on a copy of the database first, and keep a copy of them until it is proven.",
+    ),
     "update-without-where": Rule(
         ERROR,
         "the old value of every row is overwritten and every row is locked until the end of the transaction",
@@ -142,9 +147,14 @@ RULES: dict[str, Rule] = {
         "Put VALIDATE CONSTRAINT into a migration of its own.",
     ),
     "index-not-concurrent": Rule(
-        WARNING,
+        ERROR,
         "writes to the table wait until it is done",
         "Use CONCURRENTLY, in a migration that runs outside a transaction; look for an INVALID index after a failure.",
+    ),
+    "drop-index-not-concurrent": Rule(
+        WARNING,
+        "reads and writes of the table wait behind it while it waits for its lock",
+        "Use CONCURRENTLY, in a migration that runs outside a transaction.",
     ),
     "needs-no-transaction": Rule(
         ERROR,
@@ -153,7 +163,7 @@ RULES: dict[str, Rule] = {
         "atomic = False, the tool's own mark in SQL files).",
     ),
     "table-rewrite": Rule(
-        WARNING,
+        ERROR,
         "the whole table is rewritten under an exclusive lock",
         _EXPAND + "add the column without it, set the default for new rows, fill the old rows in batches.",
     ),

@@ -73,7 +73,7 @@ def _judge(name: str, fields: Fields, line: int, context: Context) -> None:
 def _body(fields: Fields, sql: str, line: int, context: Context, what: str) -> None:
     # What a body does happens later, or under its own conditions: it neither makes nor excuses anything outside.
     inside = Context(context.path, transactional=False, created=set(context.created), added=set(context.added))
-    inside.lock_timeout = True
+    inside.lock_timeout, inside.later = True, what != "DO"
     for one in queries(sql, fields):
         if one.sql is None:
             context.add("opaque-statement", line + one.line, f"{what} {one.why}")

@@ -10,10 +10,12 @@ from typing import Any
 
 from backend_crew.tools.pg_facts import OURS, free, listed
 
-ROWS = 4  # an ordinary one, one with edge values, one with NULL wherever it is allowed, one that repeats the first
-_EDGE, _NOTHING, _AGAIN, _TAME = 1, 2, 3, 4
+# An ordinary one, one with edge values, one with NULL wherever it is allowed: as on SQLite, so that a migration meets the
+# same on both. Rows that break a rule are `violations`' to try.
+ROWS = 3
+_EDGE, _NOTHING, _TAME = 1, 2, 3
 _UNICODE = "Zoë O'Brien — 東京 🎉 %s"
-_MOMENTS = ("2024-02-29 23:59:59.999999", "1999-12-31 00:00:00", "2038-01-19 03:14:08", "2024-02-29 23:59:59.999999")
+_MOMENTS = ("2024-02-29 23:59:59.999999", "1999-12-31 00:00:00", "2038-01-19 03:14:08")
 _LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 
 _TABLES = f"""SELECT 'table', c.oid::bigint, n.nspname, c.relname, c.relispartition, CASE c.relkind WHEN 'p' THEN
@@ -234,9 +236,6 @@ def _pointing(
 
 def _value(column: _Column, row: int, variant: int) -> str:
     """A value for one cell as an SQL literal, whose type PostgreSQL finds out by itself."""
-    # The row that repeats the first one has its own values only where they must differ.
-    again = variant == _AGAIN and not column.distinct
-    row, variant = (0, 0) if again else (row, variant)
     text = column.choices[row % len(column.choices)] if column.choices else _text_for(column, row, variant)
     if column.array:
         if variant == _EDGE:

@@ -44,8 +44,8 @@ def writes(kind: str, fields: Fields, line: int, context: Context) -> None:
     if context.is_new(table) or kind in {"InsertStmt", "MergeStmt"}:
         return
     where = fields.get("whereClause")
-    if kind == "DeleteStmt" and pg_tree.always_true(where) and not fields.get("usingClause"):
-        context.add("delete-without-where", line, f"DELETE FROM {table} names no rows")
+    if kind == "DeleteStmt":
+        context.deletes(table, line, pg_tree.always_true(where) and not fields.get("usingClause"))
     if kind == "UpdateStmt" and pg_tree.always_true(where) and not fields.get("fromClause"):
         columns = [str(target.get("name")) for _, target in map(pg_tree.inner, fields.get("targetList", ()))]
         new = bool(columns) and all((table, column) in context.added for column in columns)
@@ -78,7 +78,7 @@ def _drop(fields: Fields, line: int, context: Context) -> None:
     elif kind != "OBJECT_INDEX":
         context.add("drop-object", line, f"{kind.removeprefix('OBJECT_').capitalize()} {said} is dropped")
     elif not fields.get("concurrent"):
-        context.add("index-not-concurrent", line, f"Index {said} is dropped without CONCURRENTLY")
+        context.add("drop-index-not-concurrent", line, f"Index {said} is dropped without CONCURRENTLY")
     if fields.get("concurrent"):
         _outside(line, context, "DROP INDEX CONCURRENTLY")
     else:

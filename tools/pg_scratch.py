@@ -1,5 +1,6 @@
 """A PostgreSQL database that this program made, inside one box: the scratch on which migrations are rehearsed."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend_crew.tools import pg_facts, pg_rows
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused
 from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
 from backend_crew.tools.migrators.protocol import POSTGRESQL, Script, Segment
 from backend_crew.tools.pg_dumps import restore, save
@@ -98,6 +99,9 @@ class PostgresScratch:
 
     def facts(self, book: Bookkeeping) -> DatabaseFacts | None:
         """What it holds now; None when it is gone. Raises ToolFault when it cannot be read."""
+        if not self._asked:
+            with contextlib.suppress(ToolError):  # nothing was answered yet; what the real answers lead to comes below
+                book.recorded(self._note)
         answers = self._tell(book)
         if answers is None:
             return None
@@ -122,6 +126,12 @@ class PostgresScratch:
         if done.exit_code is None or done.exit_code == 2:
             raise ToolFault(f"could not generate rows for the rehearsal: {done.stderr.strip()[-500:] or 'stopped'}")
         return pg_rows.left_empty(done.stdout, tables)
+
+    def _note(self, sql: str) -> list[tuple[Any, ...]]:
+        """What will be asked, so that the first session answers it too."""
+        if sql not in self._asked:
+            self._asked.append(sql)
+        return []
 
     def _tell(self, book: Bookkeeping) -> pg_facts.Told | None:
         server = self.server

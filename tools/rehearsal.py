@@ -23,6 +23,7 @@ from backend_crew.tools.rehearsal_findings import (
     of_files,
     of_script,
     of_violation,
+    without_down,
 )
 from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place, scratch_of
@@ -219,13 +220,16 @@ class _Rehearsing:
             findings += after_up(before, up)
         if before and up and down:
             findings += after_down(before, up, down)
+        elif before and up and plan.one_line and not failed:
+            findings += without_down(before, up)
         if up and again:
             findings += after_again(up, again)
         scripts = self._render(findings, [name for name, found in (("up", up), ("down", down)) if found])
         traced: tuple[Traced, ...] = ()
         if before and up and (script := scripts.get("up")) and (self.migrator.runs_code or plan.dialect == POSTGRESQL):
             executed, why, traced = self._executed(base, script)
-            findings += of_script(before, up, again, executed, why)
+            if self.migrator.runs_code:
+                findings += of_script(before, up, again, executed, why)
         if before and up and base and plan.data != COPY:
             findings += self._violated(base, before, up)
         bad = [finding.text for finding in findings if finding.severity == "error"]
@@ -307,7 +311,8 @@ class _Rehearsing:
         """The SQL of each direction, rendered where no data is: the code that renders it could print rows instead."""
         scripts: dict[str, Script] = {}
         with self._scratch("rendering", code=self.migrator.runs_code) as scratch:
-            scratch.create()
+            if self.migrator.runs_code:
+                scratch.create()
             for direction in directions:
                 script = self.migrator.render(scratch, self.plan.move, direction)
                 if isinstance(script, Script):
@@ -350,6 +355,8 @@ class _Rehearsing:
         with self._scratch("rendered", code=False) as scratch:
             _make(scratch, base)
             traced = trace(scratch, script).statements if isinstance(scratch, PostgresScratch) else ()
+            if not self.migrator.runs_code:  # the legs ran this very script
+                return None, "", traced
             done = scratch.execute(script)
             why = "" if done.ok else reason_in(excerpt(done))
             return scratch.facts(self.migrator) if done.ok else None, why, traced

@@ -74,6 +74,17 @@ def after_down(before: DatabaseFacts, up: DatabaseFacts, down: DatabaseFacts) ->
     return found
 
 
+def without_down(before: DatabaseFacts, up: DatabaseFacts) -> list[Finding]:
+    """Values that an upgrade without a way back turned into others."""
+    return [
+        Finding("error", f"the upgrade overwrites values of {name}.{column}, and nothing brings them back")
+        for name, old in before.tables.items()
+        if name in up.tables
+        for column in old.non_null
+        if _overwritten(old, up.tables[name], column)
+    ]
+
+
 def after_again(first: DatabaseFacts, again: DatabaseFacts) -> list[Finding]:
     """Whether the second upgrade led to another schema than the first."""
     if first.digest == again.digest:
@@ -172,7 +183,14 @@ def _unrestored(table: str, old: TableFacts, between: TableFacts, new: TableFact
     for column in old.non_null:
         # A column that the upgrade dropped has been told already.
         if column in between.non_null and column in new.non_null and _sum(old, column) != _sum(new, column):
-            yield Finding("warning", f"the downgrade does not bring back the values of {table}.{column}")
+            severity = "error" if _overwritten(old, between, column) else "warning"
+            yield Finding(severity, f"the downgrade does not bring back the values of {table}.{column}")
+
+
+def _overwritten(old: TableFacts, new: TableFacts, column: str) -> bool:
+    """Whether values that were there became others; where NULLs were filled as well, that cannot be told."""
+    same = old.rows == new.rows and old.non_null[column] == new.non_null.get(column)
+    return same and _sum(old, column) != _sum(new, column)
 
 
 def _rules_gone(table: str, before: DatabaseFacts, after: DatabaseFacts) -> Iterator[Finding]:

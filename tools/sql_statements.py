@@ -42,6 +42,8 @@ _META = re.compile(r"\\[^\n]*\n?")
 _COPY_DATA = re.compile(r"[^\n]*\n(?:(?!\\\.[ \t]*\r?(?:\n|\Z)).*\n?)*(?:\\\.[^\n]*\n?)?")
 _SILENT = ("space", "comment", "block")
 
+# What PostgreSQL runs only outside a transaction, by its first words.
+_OUTSIDE = (("VACUUM",), ("CREATE", "DATABASE"), ("DROP", "DATABASE"), ("ALTER", "SYSTEM"), ("CREATE", "TABLESPACE"))
 _KINDS = {
     "ddl": "ALTER COMMENT CREATE DROP GRANT IMPORT REASSIGN REVOKE SECURITY",
     "data": "COPY DELETE INSERT MERGE REPLACE TRUNCATE UPDATE",
@@ -239,3 +241,14 @@ def unquoted(name: str) -> str:
     if name[:1] in {'"', "`"} and len(name) > 1:
         return name[1:-1].replace(name[0] * 2, name[0])
     return name[1:-1] if name[:1] == "[" else name.lower()
+
+
+def outside(sql: str) -> bool:
+    """Whether a PostgreSQL statement refuses to run inside a transaction."""
+    for statement in split(sql, "postgresql"):
+        words = statement.words
+        if any(words[: len(start)] == start for start in _OUTSIDE):
+            return True
+        if words[:1] in {("CREATE",), ("DROP",), ("REINDEX",)} and "CONCURRENTLY" in words[:4]:
+            return True
+    return False

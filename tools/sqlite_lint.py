@@ -184,7 +184,7 @@ def _trigger(statement: Statement, context: Context) -> None:
     body = _TRIGGER_BODY.search(statement.text)
     if body is None:
         return context.add("opaque-statement", statement.line, "The trigger's body is not understood")
-    inside = Context(context.path, transactional=False, dialect=context.dialect)
+    inside = Context(context.path, transactional=False, dialect=context.dialect, later=True)
     before = statement.line - 1 + statement.text.count("\n", 0, body.start("body"))
     for one in split(body["body"], "sqlite"):
         at = Statement(one.text, one.line + before, one.start, one.end, one.kind, one.words, one.table)
@@ -213,10 +213,11 @@ def _writes(tree: Any, line: int, context: Context) -> None:
     context.wrote(table, line)
     if table in {"sqlite_master", "sqlite_schema"}:
         context.add("writable-schema", line, f"{table} is written")
-    if isinstance(tree, exp.Insert) or context.is_new(table) or not _every_row(tree):
+    if isinstance(tree, exp.Insert) or context.is_new(table):
         return
     if isinstance(tree, exp.Delete):
-        context.add("delete-without-where", line, f"DELETE FROM {table} names no rows")
+        context.deletes(table, line, _every_row(tree))
+    if isinstance(tree, exp.Delete) or not _every_row(tree):
         return
     columns = [one.this.name.lower() for one in tree.expressions if isinstance(one, exp.EQ)]
     new = bool(columns) and all((table, column) in context.added for column in columns)
@@ -275,7 +276,9 @@ def _alter(statement: Statement, tree: Any, context: Context) -> None:
         elif isinstance(action, exp.RenameColumn):
             context.add("rename-column", line, f"{table}.{action.this.name} becomes {action.args['to'].name}")
         elif isinstance(action, exp.Drop):
-            context.add("drop-column", line, f"Column {table}.{', '.join(_dropped(action))} is dropped")
+            names = [name for name in _dropped(action) if (table, name) not in context.added]
+            if names:
+                context.add("drop-column", line, f"Column {table}.{', '.join(names)} is dropped")
         elif isinstance(action, exp.ColumnDef):
             _add_column(statement, action, table, line, context)
         else:

@@ -33,7 +33,7 @@ _OURS: Mapping[str, tuple[str, ...]] = {
     "renaming-column": ("rename-column",),
     "renaming-table": ("rename-table",),
     "require-concurrent-index-creation": ("index-not-concurrent", "unique-not-safe"),
-    "require-concurrent-index-deletion": ("index-not-concurrent",),
+    "require-concurrent-index-deletion": ("drop-index-not-concurrent",),
     "syntax-error": ("opaque-statement", "psql-command"),
 }
 # Ours says once what these say at every statement, or they are about taste alone.

@@ -17,11 +17,10 @@ from backend_crew.tools.migrators.forms import (
     Step,
     joined,
     literal,
-    outside,
     with_row,
 )
 from backend_crew.tools.migrators.protocol import POSTGRESQL, Move, Segment
-from backend_crew.tools.sql_statements import split
+from backend_crew.tools.sql_statements import outside, split
 
 _NAME = re.compile(r"(?:([VUB])([0-9]+(?:[._][0-9]+)*)|(R))__(.*)\.(sql|java)")
 _LOOKS = re.compile(r"[VUBR][0-9_].*\.sql")

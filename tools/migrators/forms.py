@@ -17,8 +17,6 @@ from backend_crew.tools.workspace import MissingPathError, read_file
 
 READ_LIMIT = 16_000_000
 _SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__"}
-# What PostgreSQL runs only outside a transaction, by its first words.
-_OUTSIDE = (("VACUUM",), ("CREATE", "DATABASE"), ("DROP", "DATABASE"), ("ALTER", "SYSTEM"), ("CREATE", "TABLESPACE"))
 
 
 @dataclass(frozen=True)
@@ -206,17 +204,6 @@ def one_call(sql: str, dialect: str) -> Segment:
     if implicit and any(statement.kind == "transaction" for statement in statements):
         implicit = False
     return Segment(closed(sql, dialect), transactional=implicit)
-
-
-def outside(sql: str) -> bool:
-    """Whether a PostgreSQL statement refuses to run inside a transaction."""
-    for statement in split(sql, POSTGRESQL):
-        words = statement.words
-        if any(words[: len(start)] == start for start in _OUTSIDE):
-            return True
-        if words[:1] in {("CREATE",), ("DROP",), ("REINDEX",)} and "CONCURRENTLY" in words[:4]:
-            return True
-    return False
 
 
 def with_row(bodies: Sequence[Body], row: str, dialect: str) -> tuple[Segment, ...]:
