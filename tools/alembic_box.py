@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,10 @@ _UNSET = re.compile(
     r"|.*UndefinedValueError: (\w+) not found|.*[Ee]nvironment variable [\"'](\w+)[\"'] (?:is )?not set"
     r"|.*to be set as the environment variable '(\w+)'"
 )
+
+
+# `postgresql.UUID()`, `postgresql_using=`: what only a revision for that engine says.
+_DIALECT = re.compile(r"\b(postgresql|mysql|mssql|oracle)(?:\.[A-Z]|_\w+\s*=)")
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,21 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
     return done
 
 
-def engine_of(config: AlembicConfig, pointing: Pointing) -> str:
-    """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name."""
-    return engine_in(_urls(config, pointing))
+def engine_of(config: AlembicConfig, pointing: Pointing, files: Iterable[str] = ()) -> str:
+    """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name.
+
+    Where no URL is to be seen, what the texts of the revisions take from a dialect says it.
+    """
+    return engine_in(_urls(config, pointing), files)
 
 
-def engine_in(urls: Sequence[str]) -> str:
+def engine_in(urls: Sequence[str], files: Iterable[str] = ()) -> str:
     """What the first of these that is a URL names, SQLITE where none is."""
-    return next((found for url in urls if (found := engine_named(url))), SQLITE)
+    named = next((found for url in urls if (found := engine_named(url))), None)
+    if named is None:
+        spoken = {match[1] for text in files for match in _DIALECT.finditer(text)}
+        named = _ENGINES[min(spoken)] if len(spoken) == 1 else None
+    return named or SQLITE
 
 
 def engine_named(url: str) -> str | None:

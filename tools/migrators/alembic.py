@@ -7,6 +7,7 @@ from pathlib import Path
 from backend_crew.tools import alembic
 from backend_crew.tools.alembic_box import AlembicRun, engine_of, excerpt, plain_config, point_at, reason_in
 from backend_crew.tools.alembic_box import alembic as call
+from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.history import History
@@ -51,8 +52,16 @@ class AlembicMigrator:
         return ()
 
     def engine(self) -> str:
-        """What the named variable or sqlalchemy.url says."""
-        return engine_of(plain_config(self.tree, self.tool), self.pointing)
+        """What the named variable or sqlalchemy.url says, else what the revisions take from a dialect."""
+        return engine_of(plain_config(self.tree, self.tool), self.pointing, self.texts())
+
+    def texts(self) -> tuple[str, ...]:
+        """The revision files as text; none where the history cannot be read, which is told elsewhere."""
+        try:
+            paths = [file.path for file in alembic.graph(self.tree, self.tool).files]
+        except ToolRetry:
+            return ()
+        return tuple((self.tree / path).read_text(encoding="utf-8", errors="replace") for path in paths)
 
     def lead(self, scratch: Scratch) -> None:
         """By the box's alembic.ini and the named variables."""

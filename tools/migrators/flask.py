@@ -39,7 +39,7 @@ class FlaskMigrator(AlembicMigrator):
 
     def engine(self) -> str:
         """By the URL in a named variable, else by the first URL that SQLALCHEMY_DATABASE_URI is made of."""
-        return engine_in(self._urls(self._settings()))
+        return engine_in(self._urls(self._settings()), self.texts())
 
     def lead(self, scratch: Scratch) -> None:
         """By the box's alembic.ini, for an env.py that reads it; each call leads all the rest."""
