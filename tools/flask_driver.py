@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from typing import Any
 
@@ -23,7 +22,6 @@ def main() -> None:
     with open(sys.argv[1]) as file:  # noqa: PTH123  # Path is no shorter here
         given = json.load(file)
     sys.argv[:] = ["flask", "db", given["command"]]
-    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # an app.run() at the top of a module does nothing then
     output, sys.stdout = sys.stdout, sys.stderr
     # From where they are installed: the application's folder comes to the front of sys.path, where it could have any name.
     import flask_migrate

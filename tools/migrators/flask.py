@@ -75,7 +75,8 @@ class FlaskMigrator(AlembicMigrator):
         program = only_sources(box, _DRIVER.read_text(encoding="utf-8"))
         done = scratch.run(
             (python, "-c", program, str(box.layout.at / _ORDER)),
-            env=self._environment(settings, url),
+            # An app.run() at the top of a module does nothing then.
+            env={**self._environment(settings, url), "FLASK_RUN_FROM_CLI": "true"},
             cwd=settings.base or ".",
         )
         for package, name in (("flask", "Flask"), ("flask_migrate", "Flask-Migrate")):
