@@ -173,7 +173,7 @@ DJANGO: tuple[Case, ...] = (
         STRUCTURE,
         "computed-dependency",
         Verdict(NOT_REHEARSED, "dependencies"),
-        files=shop("0003_new", _NOTE, after=("('shop', '0002_' + 'total')",)),
+        files=shop("0003_new", _NOTE, after=("('shop', max(['0002_total']))",)),
     ),
     _pg(SAFE, "add-nullable-field", Verdict(CLEAN), _NOTE),
     _pg(

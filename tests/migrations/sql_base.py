@@ -24,28 +24,32 @@ def base(dialect: str) -> str:
 _BACK = "DROP TABLE coupons;\nDROP TABLE orders;\nDROP TABLE users;\n"
 
 
+#: Where tools that keep the way back in a file of its own have both.
+_PAIRS = {
+    "golang-migrate": ("migrations/{number:06}_{name}.up.sql", "migrations/{number:06}_{name}.down.sql"),
+    "flyway": ("sql/V{number}__{name}.sql", "sql/U{number}__{name}.sql"),
+    "yoyo": ("migrations/2024010{number}_01_{name}.sql", "migrations/2024010{number}_01_{name}.rollback.sql"),
+}
+
+
 def files_of(tool: str, number: int, up: str, down: str | None, mark: str = "") -> Mapping[str, str]:
     """One migration as a tool wants it; `mark` is what the tool reads about transactions."""
     name = "base" if number == 1 else f"step{number}"
     stamp = f"2024010{number}120000"
+    way_back = {} if down is None else {"": down}
     if tool == "goose":
-        back = "" if down is None else f"\n-- +goose Down\n{down}"
+        back = "".join(f"\n-- +goose Down\n{one}" for one in way_back.values())
         return {f"db/migrations/{number:05}_{name}.sql": f"{mark}-- +goose Up\n{up}{back}"}
     if tool == "dbmate":
         return {f"db/migrations/{stamp}_{name}.sql": f"-- migrate:up{mark}\n{up}\n-- migrate:down{mark}\n{down or ''}"}
-    if tool == "golang-migrate":
-        back = {} if down is None else {f"migrations/{number:06}_{name}.down.sql": down}
-        return {f"migrations/{number:06}_{name}.up.sql": up, **back}
-    if tool == "flyway":
-        back = {} if down is None else {f"sql/U{number}__{name}.sql": down}
-        return {f"sql/V{number}__{name}.sql": up, **back}
-    if tool == "yoyo":
-        after = "" if number == 1 else f"2024010{number - 1}_01_{'base' if number == 2 else f'step{number - 1}'}"
-        back = {} if down is None else {f"migrations/2024010{number}_01_{name}.rollback.sql": down}
-        return {f"migrations/2024010{number}_01_{name}.sql": f"-- depends: {after}\n{mark}\n{up}", **back}
     if tool == "prisma":
         return {f"prisma/migrations/{stamp}_{name}/migration.sql": up}
-    raise AssertionError(tool)
+    if tool == "yoyo":
+        before = f"2024010{number - 1}_01_{'base' if number == 2 else f'step{number - 1}'}" if number > 1 else ""
+        up = f"-- depends: {before}\n{mark}\n{up}"
+    there, back = _PAIRS[tool]
+    names = {"number": number, "name": name}
+    return {there.format(**names): up, **{back.format(**names): one for one in way_back.values()}}
 
 
 def lay(tool: str, dialect: str, root: Path) -> Path:

@@ -93,16 +93,6 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
     ),
     _case(
         SAFE,
-        "rename-by-expand",
-        Verdict(CLEAN),
-        (
-            "ALTER TABLE users ADD COLUMN display_name VARCHAR(80)",
-            "ALTER TABLE users DROP COLUMN display_name",
-        ),
-        ("UPDATE users SET display_name = name WHERE display_name IS NULL", "SELECT 1"),
-    ),
-    _case(
-        SAFE,
         "widen-varchar",
         Verdict(CLEAN),
         (
@@ -184,7 +174,6 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         tool="golang-migrate",
     ),
     _case(IRREVERSIBLE, "tool-without-a-way-back", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None), tool="prisma"),
-    _case(IRREVERSIBLE, "undo-file-is-missing", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None), tool="flyway"),
     _case(
         IRREVERSIBLE,
         "way-back-raises",
@@ -198,12 +187,6 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         today=Verdict(FAILED, "'down'"),
     ),
     _case(
-        IRREVERSIBLE,
-        "empty-way-back",
-        Verdict(FAILED, "does not restore the schema"),
-        (_PHONE[0], "SELECT 1"),
-    ),
-    _case(
         LOSSY,
         "drop-column",
         Verdict(FINDINGS, "column users.name is dropped"),
@@ -215,12 +198,6 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         Verdict(FINDINGS, "table users is dropped"),
         ("DROP TABLE users CASCADE", None),
         tool="prisma",
-    ),
-    _case(
-        LOSSY,
-        "delete-all",
-        Verdict(FINDINGS, "delete-without-where"),
-        ("DELETE FROM coupons", "SELECT 1"),
     ),
     _case(
         LOSSY,
@@ -276,15 +253,6 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         Verdict(FINDINGS, "values of orders.status"),
         (
             "ALTER TABLE orders ALTER COLUMN status TYPE VARCHAR(4) USING left(status, 4)",
-            "ALTER TABLE orders ALTER COLUMN status TYPE VARCHAR(20)",
-        ),
-    ),
-    _case(
-        LOSSY,
-        "shorten-plainly",
-        Verdict(FAILED, "'up'"),
-        (
-            "ALTER TABLE orders ALTER COLUMN status TYPE VARCHAR(4)",
             "ALTER TABLE orders ALTER COLUMN status TYPE VARCHAR(20)",
         ),
     ),
