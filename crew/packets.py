@@ -73,6 +73,9 @@ def _how(session: Session) -> str:
     lines = [f"Tests: `{reporting.in_words(tests.argv)}` ({tests.evidence})"] if tests else []
     lines += [] if tests else [f"Tests: none will be run; {choosing.unconfirmed(session.clone.tree)}"]
     lines += [f"After each layer: `{reporting.in_words(check)}`"] if check else []
+    if env := session.sandbox_env:
+        given = ", ".join(f"`{name}={value}`" for name, value in env.items())
+        lines.append(f"Given to the repository's commands in the sandbox: {given}")
     if tool is not None:
         how = "tried on a copy before you are asked" if tool.can_rehearse else migrations.why_not_rehearsed(tool)
         lines.append(f"Migrations ({tool.name}, {tool.evidence}): {how}")

@@ -264,7 +264,7 @@ def _revision(session: Session, message: str, number: int) -> str:
 def _variables(session: Session) -> dict[str, str]:
     """Led to the scratch database; the URL as it is tells which engine and which driver the project uses."""
     name = session.database_env
-    return {name: settings.get(name) or ""} if name else {}
+    return {name: settings.get(name) or session.sandbox_env.get(name, "")} if name else {}
 
 
 def _request_scope(session: Session, given: RequestScopeChange) -> str:

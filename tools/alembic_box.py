@@ -2,12 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend_crew.tools import unset
 from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_url
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
 from backend_crew.tools.process import Completed
@@ -58,7 +59,10 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
 
 
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
-    """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
+    """Runs one Alembic command in the box, in the folder a person would run it in.
+
+    Raises ToolFault without Alembic, ToolRetry where a variable that the code reads is not set.
+    """
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
     done = run.scratch.run(
@@ -66,6 +70,9 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
     )
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
+    # No fault of a migration: nothing was tried. SQL that cannot be rendered for this reason is just not there.
+    if done.exit_code and "--sql" not in arguments and (missing := unset.told(_lines(done))):
+        raise ToolRetry(missing)
     return done
 
 
@@ -94,14 +101,15 @@ def excerpt(done: Completed) -> str:
         return f"it did not finish within {done.seconds:.0f} s"
     if done.stopped:
         return "it was stopped"
-    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    if name := _unset_variable(lines):
-        return (
-            f"its code reads the environment variable {name}, which is not set here. If {name} holds the URL of the "
-            f"database, the person names it when the run is started: --database-url-env {name}"
-        )
+    lines = _lines(done)
+    if missing := unset.told(lines):
+        return missing
     kept = [line for line in lines if not line.startswith(("[parameters:", "(Background on this error", "INFO  "))]
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
+
+
+def _lines(done: Completed) -> list[str]:
+    return [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
 
 
 def reason_in(text: str) -> str:
@@ -109,17 +117,6 @@ def reason_in(text: str) -> str:
     lines = text.splitlines() or ["no message"]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Warning)\b.*:|ERROR:", line)]
     return (errors or lines)[-1]
-
-
-def _unset_variable(lines: Sequence[str]) -> str | None:
-    """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
-    last = lines[-1] if lines else ""
-    found = re.match(
-        r"(?:KeyError: '(\w+)'|KeyError: \"Config '(\w+)' is missing|.*UndefinedValueError: (\w+) not found)", last
-    )
-    if found is None or (found[1] and not any("frozen os" in line or "/os.py" in line for line in lines)):
-        return None
-    return found[1] or found[2] or found[3]
 
 
 def _driver(config: AlembicConfig, pointing: Pointing) -> str | None:
