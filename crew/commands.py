@@ -166,21 +166,26 @@ def _logged(journal: Journal, run: str) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stop: "StopFlag") -> Iterator[None]:
-    """The first Ctrl-C asks the run to stop and keeps what is recorded; the second ends the process."""
+    """The first Ctrl-C or SIGTERM asks the run to stop and keeps what is recorded; the second ends the process."""
+    second: dict[signal.Signals, Callable[[int, Any], Any] | signal.Handlers] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
 
-    def interrupt(_: int, __: Any) -> None:
+    def interrupt(number: int, _: Any) -> None:
         stop.set(Stop(Status.INTERRUPTED, "interrupted; resume it when you like"))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, second[signal.Signals(number)])
 
     try:
-        before = signal.signal(signal.SIGINT, interrupt)
+        before = {one: signal.signal(one, interrupt) for one in second}
     except ValueError:  # not the main thread: the host program handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _report(journal: Journal, name: str, ended: Stop, *, as_json: bool) -> None:

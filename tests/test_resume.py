@@ -198,14 +198,16 @@ def _drive(stand: driving.Stand) -> int:
     return int(str(left.value.code))
 
 
-def _interrupted(stand: driving.Stand, reached: threading.Event) -> tuple[int, float]:
-    """Drive until a place is reached, press Ctrl-C there; the exit code, and the seconds until it came."""
+def _interrupted(
+    stand: driving.Stand, reached: threading.Event, by: signal.Signals = signal.SIGINT
+) -> tuple[int, float]:
+    """Drive until a place is reached, press Ctrl-C there, or end it as a service manager does; the exit code, and the seconds until it came."""
     pressed: list[float] = []
 
     def press() -> None:
         if reached.wait(PATIENCE_S):
             pressed.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), by)
 
     thread = threading.Thread(target=press)
     thread.start()
@@ -214,7 +216,8 @@ def _interrupted(stand: driving.Stand, reached: threading.Event) -> tuple[int, f
     return code, time.monotonic() - pressed[0]
 
 
-def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.Stand) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.Stand, by: signal.Signals) -> None:
     stand.crew(test_command=("sleep", "61.25"))
     reached = threading.Event()
     done = threading.Event()
@@ -228,11 +231,13 @@ def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.S
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        code, seconds = _interrupted(stand, reached)
+        code, seconds = _interrupted(stand, reached, by)
     finally:
         done.set()
         thread.join()
     assert code == 130
+    with stand.journal() as journal:
+        assert journal.run(stand.run).status is Status.INTERRUPTED
     assert seconds < 2, seconds
     assert _sleepers() == []
 

@@ -12,6 +12,7 @@ import scenario
 from backend_crew.crew import approvers, gates, packets, reporting, summary
 from backend_crew.crew.artifacts import Questions
 from backend_crew.crew.session import Session
+from backend_crew.tools import git
 
 ROW = "ada@example.com owes 12"
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
@@ -58,6 +59,25 @@ def test_every_round_of_questions_is_listed_with_its_answers(session: Session) -
     assert "Q3 (Is an unknown note an error?): Yes, a KeyError (own words)" in first
     assert "And who may see the time?" in second
     assert "Only the owner of the note (own words)" in second
+
+
+def test_what_was_asked_for_after_the_plan_stands_above_what_it_contradicts(
+    session: Session, facts: dict[str, Any]
+) -> None:
+    (session.clone.tree / "tests/test_notes.py").write_text(scenario.TESTS.replace('["milk"]', '["milk"] * 1'))
+    packet = gates.Packet(session.id, "migrations", "?", "# Migrations\n", {})
+    row = session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
+    ruling = approvers.Ruling(gates.CHANGES, "An index on archived.", "implementation", row.digest)
+    approvers.decide(session.journal, session.id, row, ruling, approvers.By("library", "a person"))
+    (one,) = summary._changed_tests(session, git.changes(session.clone, session.clone.base))
+    assert (one["path"], one["name"]) == ("tests/test_notes.py", "test_added_notes_are_listed")
+    summary._write_documents(session, "specs/001-x", {**facts, "tests_changed": [one]})
+    folder = session.clone.tree / "specs/001-x"
+    for name in ("spec.md", "plan.md", "data-model.md"):
+        top = (folder / name).read_text().split("\n## ")[0]
+        assert "round 1: An index on archived." in top, name
+    assert "## Changes asked for\n\n- migrations, round 1: An index on archived." in (folder / "spec.md").read_text()
+    assert "## Existing tests that changed\n\n- `test_added_notes_are_listed`" in (folder / "report.md").read_text()
 
 
 @pytest.fixture
