@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import opened
 import pytest
@@ -165,3 +166,20 @@ KNOWN = 'op.create_unique_constraint("uq_users", "users", ["email"])'
 )
 def test_of_an_error_on_real_rows_a_model_sees_the_kind_and_no_value(text: str, said: str) -> None:
     assert prompts.raised(text, KNOWN) == said
+
+
+def test_the_guard_is_told_how_a_step_failed_on_real_rows_and_not_with_which(session: Session) -> None:
+    raised = "sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) NOT NULL constraint failed: notes.archived"
+    step = {"name": "up", "ok": False, "seconds": 0.1, "tables": {}, "detail": f"Traceback of ada\n{raised}"}
+    facts: dict[str, Any] = {
+        "status": "failed",
+        "reason": f"the step 'up' fails: {raised}",
+        "data": "copy of the database",
+    }
+    facts |= {"findings": [{"severity": "error", "text": "the step 'down' fails: ada owes 12"}], "steps": [step]}
+    facts |= {"files": [{"path": "m.py", "text": scenario.SECOND}], "sql_up": None, "sql_down": None}
+    facts |= {"from_revision": "0001", "to_revision": "0002"}
+    session.journal.record(session.id, "rehearse", "Rehearsal", facts, None)
+    text = told(session, "review_migrations")
+    assert text.count("NOT NULL constraint failed: notes.archived") == 2 and "ada" not in text
+    assert "the step 'down' fails: no error of a known form" in text
