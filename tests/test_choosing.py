@@ -45,8 +45,10 @@ def test_commands_of_the_repository_get_them_and_the_design_gate_shows_them(tmp_
     with opened.implementing(tmp_path / "with", NEEDS, sandbox_env={"NOTES_TOKEN": "made-up"}) as session:
         assert verdict.run_tests(session).status == "passed"
         assert "`NOTES_TOKEN=made-up`" in packets.build(session, "design").text
-        session.use_packages("/packages")
         assert session.runtime.env["NOTES_TOKEN"] == "made-up"
+    with opened.implementing(tmp_path / "path", sandbox_env={"PYTHONPATH": "src"}) as session:
+        session.use_packages("/packages")
+        assert session.runtime.env["PYTHONPATH"] == "/packages:src"
 
 
 def test_a_run_that_goes_on_with_new_variables_asks_its_tests_and_its_rehearsal_anew(tmp_path: Path) -> None:

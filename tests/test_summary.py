@@ -9,7 +9,7 @@ import opened
 import pytest
 import scenario
 
-from backend_crew.crew import approvers, gates, packets, reporting, summary
+from backend_crew.crew import approvers, gates, outcome, packets, reporting, summary
 from backend_crew.crew.artifacts import Questions
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
@@ -103,6 +103,13 @@ def test_new_dependencies_are_in_the_report(facts: dict[str, Any], status: str, 
     assert "New dependencies" not in reporting.report({**facts, "dependencies": {}})
     dependencies = {"packages": ["stripe>=9", "httpx"], "status": status, "reason": reason}
     assert f"## New dependencies\n\n{line}\n" in reporting.report({**facts, "dependencies": dependencies})
+
+
+def test_the_last_lines_name_changed_tests_and_do_not_call_every_endpoint_new(facts: dict[str, Any]) -> None:
+    changed = {"name": "test_ship", "path": "tests/test_orders.py", "what": "body changed"}
+    said = outcome._finished({**facts, "tests_changed": [changed]})
+    assert "test:       test_ship in tests/test_orders.py: body changed" in said
+    assert said[0].startswith("contract:   POST /v1/orders") and said[0].endswith("(new and changed)")
 
 
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:
