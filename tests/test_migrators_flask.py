@@ -38,7 +38,10 @@ def moved(sandbox: Sandbox, root: Path, pointing: Pointing | None = None) -> tup
     with tempfile.TemporaryDirectory() as private, scratch_of(at, SQLITE, Path(private)) as scratch:
         scratch.create()
         files = one.history().files
-        done = one.up(scratch, Move((), (files[-1].revision,), files))
+        try:
+            done = one.up(scratch, Move((), (files[-1].revision,), files))
+        except ToolRetry as error:
+            return (), str(error)
         found = scratch.facts(one)
         assert found is not None
         if done.ok:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend_crew.tools import unset
 from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_url
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
 from backend_crew.tools.only_sources import only_sources
@@ -28,12 +29,6 @@ _ENGINES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, 
 _AFTER_DETAIL = re.compile(
     r"(HINT|CONTEXT|QUERY|STATEMENT|LOCATION|ERROR|FATAL):|LINE \d+:|\[SQL:|\[parameters:|\(Background on|Traceback \("
     r"|The above exception|During handling"
-)
-# The last line of a traceback, by os.environ itself, Starlette, django-environ, decouple, environs, django-configurations.
-_UNSET = re.compile(
-    r"KeyError: '(?P<key>\w+)'|KeyError: \"Config '(\w+)' is missing|.*Set the (\w+) environment variable"
-    r"|.*UndefinedValueError: (\w+) not found|.*[Ee]nvironment variable [\"'](\w+)[\"'] (?:is )?not set"
-    r"|.*to be set as the environment variable '(\w+)'"
 )
 
 
@@ -74,14 +69,27 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
 
 
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
-    """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
+    """Runs one Alembic command in the box, in the folder a person would run it in.
+
+    Raises ToolFault without Alembic, ToolRetry where a variable that the code reads is not set.
+    """
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
     argv = (python, "-c", only_sources(run.scratch.box, _LAUNCH), "-c", name, *arguments)
     done = run.scratch.run(argv, env=run.env, cwd=run.config.base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
+    check_variables(done, "--sql" in arguments)
     return done
+
+
+def check_variables(done: Completed, rendered: bool) -> None:
+    """Raises ToolRetry where a variable that the code reads is not set: no fault of a migration, as nothing was tried.
+
+    SQL that cannot be `rendered` for this reason is just not there.
+    """
+    if done.exit_code and not rendered and (missing := unset.told(_lines(done))):
+        raise ToolRetry(missing)
 
 
 def engine_of(config: AlembicConfig, pointing: Pointing, files: Iterable[str] = ()) -> str:
@@ -118,14 +126,15 @@ def excerpt(done: Completed) -> str:
         return f"it did not finish within {done.seconds:.0f} s"
     if done.stopped:
         return "it was stopped"
-    lines = [line for line in without_rows(done.stderr or done.stdout).splitlines() if line.strip()]
-    if name := unset_variable(lines):
-        return (
-            f"its code reads the environment variable {name}, which is not set here. If {name} holds the URL of the "
-            f"database, the person names it when the run is started: --database-url-env {name}"
-        )
+    lines = _lines(done)
+    if missing := unset.told(lines):
+        return missing
     kept = [line for line in lines if not line.startswith(("[parameters:", "(Background on this error", "INFO  "))]
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
+
+
+def _lines(done: Completed) -> list[str]:
+    return [line for line in without_rows(done.stderr or done.stdout).splitlines() if line.strip()]
 
 
 def reason_in(text: str) -> str:
@@ -143,14 +152,6 @@ def without_rows(text: str) -> str:
         inside = line.lstrip(" |").startswith("DETAIL:") or (inside and not _AFTER_DETAIL.match(line))
         kept += [] if inside else [line]
     return "".join(kept)
-
-
-def unset_variable(lines: Sequence[str]) -> str | None:
-    """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
-    found = _UNSET.match(lines[-1]) if lines else None
-    if found is None or (found["key"] and not any("frozen os" in line or "/os.py" in line for line in lines)):
-        return None
-    return next((name for name in found.groups() if name), None)
 
 
 def driver_in(urls: Sequence[str]) -> str | None:

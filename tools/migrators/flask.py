@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend_crew.tools.alembic_box import driver_in, engine_in, engine_named
+from backend_crew.tools.alembic_box import check_variables, driver_in, engine_in, engine_named
 from backend_crew.tools.alembic_config import read_config, with_url
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.flask_settings import PART, WHOLE, FlaskSettings, read_flask
@@ -84,6 +84,7 @@ class FlaskMigrator(AlembicMigrator):
                 raise ToolFault(
                     f"{python} has no {name}: make the repository's .venv, or name its interpreter with --python"
                 )
+        check_variables(done, asked["sql"] is True)
         # The driver's own text is no news, and it is long.
         return dataclasses.replace(done, argv=(python, "-m", "flask", "db", command, *arguments))
 
