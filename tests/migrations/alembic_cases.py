@@ -181,7 +181,6 @@ ALEMBIC: tuple[Case, ...] = (
         text=revision(*_PHONE, name='"a002"', after='"a001"'),
     ),
     _broken("circle", "follows itself", ("a001_users.py", revision("pass", "pass", name='"a001"', after='"a002"'))),
-    _pg(SAFE, "add-nullable-column", Verdict(CLEAN), *_PHONE),
     _pg(
         SAFE,
         "concurrent-index",
@@ -197,13 +196,6 @@ ALEMBIC: tuple[Case, ...] = (
         Verdict(FINDINGS, "index-not-concurrent"),
         'op.create_index("by_status", "orders", ["status"])',
         'op.drop_index("by_status", "orders")',
-    ),
-    _pg(
-        LOSSY,
-        "shorten",
-        Verdict(FAILED, "'up'"),
-        'op.alter_column("users", "name", type_=sa.String(4))',
-        'op.alter_column("users", "name", type_=sa.String(80))',
     ),
     _pg(
         HALF_WAY,
