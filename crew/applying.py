@@ -144,7 +144,9 @@ def _apply_once(session: Session, facts: Mapping[str, Any], decision: Decision, 
             how = _postgresql if shown["kind"] == POSTGRESQL else _sqlite
             told = how(session, facts, tree, grant)
     except ToolError as error:
-        session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
+        # Stopped on the way: the use of the approval stays begun, and whoever resumes the run takes it up.
+        if not session.stop:
+            session.journal.settle(session.id, "apply", grant, "failed", {"reason": str(error)})
         return {"status": "failed", "reason": str(error), "command": facts["apply_command"]}
     session.journal.settle(session.id, "apply", grant, "done", {"to": now, **told})
     return {"status": "applied", **ends, **told, "rollback": facts.get("rollback_command") or ""}

@@ -247,7 +247,8 @@ class ChangeSet(Artifact):
     heading: ClassVar[str] = "Change set"
     summary: Text
     altered: tuple[Reason, ...] = Field(
-        default=(), description="One entry for each existing definition whose behaviour this layer changed."
+        default=(),
+        description="One entry for each existing definition that this layer changed; one that was only added to needs none.",
     )
 
 

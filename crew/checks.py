@@ -218,8 +218,10 @@ def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Arti
                 f"existing {one.kind} `{one.name}` in {one.path}:{one.line} changed ({one.what}); give its reason in 'altered'"
             )
     known = {(one.path, one.name) for one in altered}
+    touched = {change.path for change in git.changes(session.clone, session.clone.base)}
     for reason in value.altered:
-        if (reason.path, reason.name) not in known:
+        # what was only added to needs no reason, and one that is given does no harm
+        if reason.path not in touched:
             problems.append(
                 f"'altered' names {reason.name!r} in {reason.path}, which did not change; existing definitions that did: {sorted(known) or 'none'}"
             )
@@ -228,7 +230,8 @@ def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Arti
     _refuse(problems or _check_command(session))
     if task.layer == stages.REPAIR:
         _refuse_red_repair(session)
-    return value, {
+    needed = tuple(one for one in value.altered if (one.path, one.name) in known)
+    return value.model_copy(update={"altered": needed}), {
         "files": [vars(change) for change in changes],
         "altered": [{**vars(one), "reason": reasons[one.path, one.name]} for one in altered],
     }

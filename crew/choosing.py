@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,14 @@ from backend_crew.crew.errors import UsageError
 from backend_crew.crew.reporting import in_words
 from backend_crew.crew.settings import Options
 from backend_crew.tools import runtime, testrun
+from backend_crew.tools.engine import check_variable
+from backend_crew.tools.errors import ToolError
 from backend_crew.tools.testrun import TestCommand
 
 Ask = Callable[[str, Sequence[TestCommand]], tuple[str, ...]]
 _SHELL = re.compile(r"[|&;<>$`*?~()]|^\w+=|^!")
+#: What the sandbox sets for every command.
+_FIXED = frozenset({"HOME", "LOGNAME", "PATH", "TMPDIR", "USER", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"})
 _TESTS = "How are the tests of this repository run? Nothing is run until you choose; without tests the result stays unverified."
 _CHECK = "Which check must hold after each layer, besides syntax?"
 
@@ -31,15 +35,46 @@ def parse(text: str, flag: str) -> tuple[str, ...]:
     return ("sh", "-c", text) if _SHELL.search(unquoted) else words
 
 
-def runtime_of(root: Path, python: str | None) -> runtime.Runtime:
-    """What the commands of a repository are run with: its own environment, this process's one, the node on PATH."""
+def variables(pairs: Sequence[str]) -> dict[str, str]:
+    """What NAME=VALUE pairs say, the last of a name; raises UsageError."""
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.isidentifier():
+            raise UsageError(f"--sandbox-env {name!r} is no NAME=VALUE; example: --sandbox-env API_TOKEN=made-up")
+        found[name] = value
+    return found
+
+
+def check_variables(given: Mapping[str, str], redact: Callable[[str], str]) -> None:
+    """Raises UsageError for variables that the sandbox sets itself, that change what programs load, or that are secret."""
+    for name, value in given.items():
+        if name in _FIXED:
+            raise UsageError(f"--sandbox-env {name}: the sandbox sets {name} itself; leave it out")
+        try:
+            check_variable(name, value)
+        except ToolError as error:
+            raise UsageError(f"--sandbox-env {name}: {error}") from error
+        if redact(value) != value:
+            raise UsageError(
+                f"--sandbox-env {name}: its value is, or looks like, a real secret, and the repository's code and the "
+                "run's record would hold it. Give a made-up one; in a URL the password can be 'password'"
+            )
+
+
+def runtime_of(root: Path, python: str | None, variables: Mapping[str, str] | None = None) -> runtime.Runtime:
+    """What the commands of a repository are run with: its own environment, this process's one, the node on PATH.
+
+    `variables` are what the person made up for them.
+    """
     named = settings.get("VIRTUAL_ENV")
-    return runtime.find_runtime(
+    found = runtime.find_runtime(
         root,
         python=Path(python) if python else None,
         virtual_env=Path(named) if named else None,
         node=runtime.find_node(root, settings.get("PATH") or ""),
     )
+    return replace(found, env={**found.env, **(variables or {})})
 
 
 def test_command(root: Path, runs: runtime.Runtime, named: Sequence[str]) -> TestCommand | None:

@@ -25,9 +25,8 @@ def cli() -> None:
 @click.option(
     "--brief", type=click.Path(path_type=Path), help="A file with background that the feature text leaves out."
 )
-@click.option(
-    "--database-url-env", metavar="NAME", help="Environment variable with the URL of the database to migrate."
-)
+@flags.DATABASE
+@flags.SANDBOX_ENV
 @click.option("--config", type=click.Path(path_type=Path), help="Folder with your agents.yaml and tasks.yaml.")
 @click.option("--model", help="provider/model for every role that names none.")
 @click.option("--python", type=click.Path(path_type=Path), help="The interpreter that runs the repository's tests.")
@@ -87,6 +86,7 @@ def _options(given: dict[str, Any], caps: Caps) -> Options:
         python=str(given["python"].absolute()) if given["python"] else None,
         test_command=parse(given["test_command"], "--test-command") if given["test_command"] else (),
         check_command=parse(given["check_command"], "--check-command") if given["check_command"] else (),
+        sandbox_env=given["sandbox_env"],
         include_dirty=_dirty_choice(given["repo"], given["include_dirty"]),
         policy=policy.checked(given["policy"], given["repo"]),
         decision_hours=given["decision_expiry"],
@@ -135,6 +135,7 @@ def _dirty_choice(repo: Path, choice: bool | None) -> bool:
 @flags.ENV_FILE
 @flags.TESTS
 @flags.CHECK
+@flags.SANDBOX_ENV
 @click.option("--record", type=click.Path(path_type=Path), hidden=True)
 @click.option("--policy", metavar="FILE", help="Rules that decide in your place; default: those the run was given.")
 @flags.caps(started=False)
@@ -153,7 +154,9 @@ def resume(
             journal.set_options(run.id, {**run.options, "caps": vars(larger)})
         elif run.status is Status.BUDGET:
             raise UsageError(f"run {run.id} reached a cap: {run.reason}")
-        commands.name_commands(journal, run.id, tests=given["test_command"], check=given["check_command"])
+        commands.name_commands(
+            journal, run.id, tests=given["test_command"], check=given["check_command"], env=given["sandbox_env"]
+        )
         commands.go_on(journal, run.id, as_json=as_json, record=record, rules=policy)
 
 
@@ -266,7 +269,7 @@ def edit(run_id: str, file: Path | None) -> None:
 @flags.JSON
 def runs(as_json: bool) -> None:
     """List runs, newest first."""
-    from backend_crew.crew import commands
+    from backend_crew.crew import commands, outcome
 
     with commands.opened() as journal:
         found = journal.runs()
@@ -274,14 +277,14 @@ def runs(as_json: bool) -> None:
             click.echo(
                 json.dumps(
                     [
-                        {"run": one.id, "status": one.status.value, "created": one.created, "repo": one.repo}
+                        {"run": one.id, "status": outcome.word(one), "created": one.created, "repo": one.repo}
                         for one in found
                     ]
                 )
             )
             return
         for one in found:
-            click.echo(f"{one.id:32} {one.status.value:15} {one.created}  {one.repo}")
+            click.echo(f"{one.id:32} {outcome.word(one):15} {one.created}  {one.repo}")
         if not found:
             click.echo('no runs yet: backend-crew run "FEATURE" --repo DIR', err=True)
 
@@ -348,7 +351,7 @@ def discard(run_id: str, yes: bool) -> None:
     """Delete a run's private clone, and its branch if it is not merged or checked out."""
     import shutil
 
-    from backend_crew.crew import commands
+    from backend_crew.crew import commands, outcome
     from backend_crew.crew.model import Status
     from backend_crew.tools import git
 
@@ -362,7 +365,7 @@ def discard(run_id: str, yes: bool) -> None:
             removed = git.delete_branch(git.inspect(Path(run.repo)), run.branch)
             for name in ("repository.git", "tree"):
                 shutil.rmtree(journal.folder(run.id) / name, ignore_errors=True)
-            journal.set_status(run.id, Status.REJECTED, "discarded")
+            journal.set_status(run.id, Status.REJECTED, outcome.DISCARDED)
         click.echo(
             f"{run.id}: discarded{'' if removed else f'; there was no branch {run.branch}'}; its history is kept"
         )
@@ -435,9 +438,13 @@ def demo(yes: bool, as_json: bool, keep: Path | None, record: Path | None) -> No
 )
 @click.option("--to", "target", metavar="REV", help="Full id; default: the newest revision.")
 @click.option(
-    "--database-url-env", "env_name", metavar="NAME", help="The variable env.py reads; its SQLite file is only read."
+    "--database-url-env",
+    "env_name",
+    metavar="NAME",
+    help="The variable that env.py or the settings read; its database is only read.",
 )
 @click.option("--python", help="The interpreter that has the repository's dependencies.")
+@flags.SANDBOX_ENV
 @flags.JSON
 @click.option("--sarif", type=click.Path(path_type=Path, dir_okay=False), help="Also write the findings there.")
 def rehearse(folder: Path, as_json: bool, sarif: Path | None, **given: Any) -> None:

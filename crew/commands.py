@@ -4,7 +4,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,23 +70,43 @@ def go_on(journal: Journal, name: str, *, as_json: bool, record: Path | None = N
     drive(journal, run, _models(run, record), seat, as_json=as_json)
 
 
-def name_commands(journal: Journal, name: str, *, tests: str | None, check: str | None) -> None:
-    """Give a run other commands for tests and checks; what they said of the tree so far is asked anew."""
+def name_commands(
+    journal: Journal, name: str, *, tests: str | None, check: str | None, env: Mapping[str, str] | None = None
+) -> None:
+    """Give a run other commands for tests and checks, or variables; what they said of the tree is asked anew."""
     from backend_crew.crew.choosing import parse
 
     run = journal.run(name)
     given = {"test_command": (tests, "--test-command"), "check_command": (check, "--check-command")}
-    words = {option: list(parse(text, flag)) for option, (text, flag) in given.items() if text is not None}
+    words: dict[str, Any] = {key: list(parse(text, flag)) for key, (text, flag) in given.items() if text is not None}
     changed = {option: argv for option, argv in words.items() if list(run.options.get(option) or ()) != argv}
+    had = run.options.get("sandbox_env") or {}
+    if env and (more := {**had, **env}) != had:
+        _check_variables(run, env)
+        changed["sandbox_env"] = more
     if not changed:
         return
     if run.status in ENDED:
         raise UsageError(f"run {run.id} has ended ({run.status.value}); name its commands in a new run")
-    tasks = [task.name for task in spec_of(run).tasks]
     with journal.lease(run.id):
         journal.set_options(run.id, {**run.options, **changed})
-        journal.invalidate(run.id, ("baseline", *tasks[tasks.index("verify") :]))
+        journal.invalidate(run.id, _asked_anew(journal, run, tried="sandbox_env" in changed))
         journal.event(run.id, "options changed", **changed)
+
+
+def _check_variables(run: Run, env: Mapping[str, str]) -> None:
+    from backend_crew.crew.choosing import check_variables
+    from backend_crew.tools import secrets
+
+    check_variables(env, secrets.redactor(Path(run.repo), settings.environment()))
+
+
+def _asked_anew(journal: Journal, run: Run, *, tried: bool) -> tuple[str, ...]:
+    """Tasks whose outcome hangs on the commands; the rehearsal too (`tried`), unless it was decided about."""
+    spec = spec_of(run)
+    tasks = [task.name for task in spec.tasks]
+    first = "rehearse" if tried and journal.output(run.id, spec.at_gate("migrations").name) is None else "verify"
+    return ("baseline", *tasks[tasks.index(first) :])
 
 
 def drive(
@@ -148,21 +168,26 @@ def _logged(journal: Journal, run: str) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(stop: "StopFlag") -> Iterator[None]:
-    """The first Ctrl-C asks the run to stop and keeps what is recorded; the second ends the process."""
+    """The first Ctrl-C or SIGTERM asks the run to stop and keeps what is recorded; the second ends the process."""
+    second: dict[signal.Signals, Callable[[int, Any], Any] | signal.Handlers] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
 
-    def interrupt(_: int, __: Any) -> None:
+    def interrupt(number: int, _: Any) -> None:
         stop.set(Stop(Status.INTERRUPTED, "interrupted; resume it when you like"))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, second[signal.Signals(number)])
 
     try:
-        before = signal.signal(signal.SIGINT, interrupt)
+        before = {one: signal.signal(one, interrupt) for one in second}
     except ValueError:  # not the main thread: the host program handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _report(journal: Journal, name: str, code: int, *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ def migrator(session: Session, tool: MigrationTool | None = None, tree: Path | N
     """What moves databases in this run; None where there is no tool, or one that is only shown."""
     wanted, name = tool or session.migrations, session.database_env
     url = settings.get(name) if name else None
-    pointing = Pointing((name,) if name else (), {name: url} if name and url else {})
+    pointing = Pointing((name,) if name else (), {**session.sandbox_env, **({name: url} if name and url else {})})
     return migrator_of(tree or session.clone.tree, wanted, pointing) if wanted else None
 
 

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -131,10 +131,13 @@ class BackendCrew:
         home: Path | None = None,
         run: str | None = None,
         policy: str | Path | None = None,
+        sandbox_env: Mapping[str, str] | None = None,
     ) -> None:
         """Give repo and feature for a new run, or `run` to go on with a recorded one.
 
         `policy` is a file with rules, or FILE@sha256:HASH; they decide before `approver` is asked.
+
+        `sandbox_env` holds made-up variables that the repository's commands get in the sandbox, of a new run.
 
         `model` replaces every role's model (a `Scripted` or `Replay`, in tests); `options` holds what the command
         line's flags hold. Raises UsageError and ToolRefused for input that cannot be used.
@@ -145,12 +148,16 @@ class BackendCrew:
         with ExitStack() as failing:
             failing.callback(self.close)
             if run is not None:
+                if sandbox_env:
+                    raise UsageError(f"sandbox_env is of a new run: backend-crew resume {run} --sandbox-env NAME=VALUE")
                 self._run = self._journal.run(run)
             else:
                 rules.checked(str(policy) if policy else None, Path(repo))
                 if not repo or not feature:
                     raise UsageError("BackendCrew needs a repo and a feature, or the id of a run to go on with")
-                self._run = runner.start(self._journal, Path(repo), feature, brief=brief, options=options or Options())
+                given = options or Options()
+                given = replace(given, sandbox_env={**given.sandbox_env, **(sandbox_env or {})})
+                self._run = runner.start(self._journal, Path(repo), feature, brief=brief, options=given)
             self._models = runner.Models(self._run, only=model)
             person = approvers.Callback(approver, "approver callback") if approver else None
             taken = rules.take(str(policy) if policy else None, self._journal, self._run.id, lambda _: None)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backend_crew.crew import choosing
 from backend_crew.crew.settings import Caps
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,6 +68,25 @@ EXPIRY = click.option(
     metavar="HOURS",
     callback=_cap,
     help="How long an approval is good; 'none': for ever; default: 72.",
+)
+
+
+def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    return choosing.variables(pairs)
+
+
+SANDBOX_ENV = click.option(
+    "--sandbox-env",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_variables,
+    help="A variable for the repository's commands in the sandbox (repeat it for more), where its settings need one. "
+    "Made-up values only: the repository's code and the record see them.",
+)
+DATABASE = click.option(
+    "--database-url-env",
+    metavar="NAME",
+    help="The variable with the URL of the database, as the repository's env.py or settings read it.",
 )
 
 

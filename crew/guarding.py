@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from backend_crew.crew import choosing, settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.markdown import visible
-from backend_crew.tools import apply, deny, git, guard, migrations, sarif
+from backend_crew.tools import apply, deny, git, guard, migrations, sarif, secrets
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.guard import Asked, Guarded
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
@@ -22,7 +22,13 @@ _LISTED = 20
 
 
 def examine(
-    folder: Path, *, start: str | None, target: str | None, env_name: str | None, python: str | None
+    folder: Path,
+    *,
+    start: str | None,
+    target: str | None,
+    env_name: str | None,
+    python: str | None,
+    sandbox_env: Mapping[str, str] | None = None,
 ) -> tuple[Guarded, ...]:
     """Guard every migration tool of a repository as it lies on the disk, uncommitted files included."""
     repository = git.inspect(folder)
@@ -38,9 +44,11 @@ def examine(
         source = source_of(url, repository.root) if url else None
     except ToolError as error:
         unreadable = f"{env_name}: {error}. Unset it to rehearse on generated rows"
-    env = {env_name: url} if env_name and url else {}
+    made_up = sandbox_env or {}
+    choosing.check_variables(made_up, secrets.redactor(repository.root, settings.environment()))
+    env = {**made_up, **({env_name: url} if env_name and url else {})}
     asked = Asked(start, target, env_name, env, source, unreadable, tuple(repository.dirty))
-    runs = choosing.runtime_of(repository.root, python)
+    runs = choosing.runtime_of(repository.root, python, made_up)
     with tempfile.TemporaryDirectory(prefix="backend-crew-") as private:
         clone = git.clone(repository, Path(private) / "clone", include_dirty=True, denied=_denied)
         tools = [tool for tool in migrations.detect(clone.tree) if _below(tool, repository.root, folder)]

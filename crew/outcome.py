@@ -10,6 +10,13 @@ from backend_crew.crew.markdown import safe
 from backend_crew.crew.model import EXIT_CODES, Status
 from backend_crew.crew.roles import CrewSpec
 
+DISCARDED = "discarded"
+
+
+def word(run: Run) -> str:
+    """How a run stands, in a list: one that a person discarded is recorded as rejected, with that as its reason."""
+    return DISCARDED if run.status is Status.REJECTED and run.reason == DISCARDED else run.status.value
+
 
 def stage_of(journal: Journal, run: Run, spec: CrewSpec) -> str:
     """The stage of the first task that has no recorded output."""
@@ -70,12 +77,13 @@ def _finished(facts: Mapping[str, Any]) -> list[str]:
     files = facts["files"]
     shown = sum(one["shown"] for one in facts["criteria"])
     body = [
-        f"planned:    {endpoints} (endpoints of the design, not compared with the code)",
+        f"planned:    {endpoints} (new and changed endpoints of the design, not compared with the code)",
         f"files:      {len(files)} (+{sum(one['added'] for one in files)} -{sum(one['removed'] for one in files)})",
         *(f"migration:  {line}" for line in reporting.migration_lines(facts["migrations"])),
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),
         f"criteria:   {shown} of {len(facts['criteria'])} shown by passing tests",
         *(f"security:   {one['severity']}: {one['problem']}" for one in facts["security"]),
         *(f"altered:    {one['name']} in {one['path']}: {one['what']}" for one in facts["altered"]),
+        *(f"test:       {one['name']} in {one['path']}: {one['what']}" for one in facts.get("tests_changed", ())),
     ]
     return [*body, f"branch:     {facts['branch']}", f"documents:  {facts['documents']}/ on that branch"]

@@ -8,10 +8,13 @@ from backend_crew.crew import choosing, established, gates, render, reporting, s
 from backend_crew.crew.artifacts import Design, MigrationReview, Questions, Requirements, SecurityReview
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.markdown import visible
-from backend_crew.crew.rows import Decision, canonical, sha256
+from backend_crew.crew.rows import Decision, GateRow, canonical, sha256
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, migrations
 from backend_crew.tools.sandbox import NoSandbox
+
+DIFF_LIMIT = 20_000
+"""Characters of what changed between two rounds of a gate."""
 
 
 def build(session: Session, gate: str) -> Packet:
@@ -19,10 +22,12 @@ def build(session: Session, gate: str) -> Packet:
     return {"answers": _answers, "design": _design, "migrations": _migrations}[gate](session)
 
 
-def _packet(session: Session, gate: str, text: str, bound: dict[str, Any], data: dict[str, Any]) -> Packet:
+def _packet(
+    session: Session, gate: str, text: str, bound: dict[str, Any], data: dict[str, Any], question: str = ""
+) -> Packet:
     # every channel shows this text, so what nobody would see on a screen is made visible before it is hashed
     text, data = visible(session.redact(text)), session.redact.deep(data)
-    return Packet(session.id, gate, stages.GATE_BY_NAME[gate].question, text, bound, data)
+    return Packet(session.id, gate, question or stages.GATE_BY_NAME[gate].question, text, bound, data)
 
 
 def _digest(session: Session, artifact: str) -> str | None:
@@ -52,17 +57,21 @@ def _design(session: Session) -> Packet:
         body += f"\n## Requirements\n\n{render.requirements(requirements)}"
     number = _round(session, "Design")
     earlier = [row for row in session.journal.gates(session.id, "design") if row.packet["bound"]["round"] != number]
+    shown = body
     if earlier:
-        difference = render.changed(str(earlier[-1].packet["data"].get("body", "")), body) or "nothing changed"
-        asked = session.journal.decision(session.id, "design", earlier[-1].digest)
-        request = f"\nYou asked for: {asked.reason}\n" if asked and asked.verdict == gates.CHANGES else ""
-        shown = f"# Changed since version {len(earlier)}\n{request}\n{render.fenced('diff', difference)}\n{body}"
-    else:
-        shown = body
+        difference = render.changed(str(earlier[-1].packet["data"].get("body", "")), body)
+        shown = f"# Changed since version {len(earlier)}\n{_since(session, earlier[-1], difference)}\n{body}"
     shown = f"{shown}\n## How it will be checked\n\n{_how(session)}"
     bound = {"design": _digest(session, "Design"), "requirements": _digest(session, "Requirements"), "round": number}
     data = {"body": body, "version": len(earlier) + 1, "facts": established.about_design(session, design)}
     return _packet(session, "design", shown, bound, data)
+
+
+def _since(session: Session, row: GateRow, difference: str) -> str:
+    """What a person asked for at an earlier round of a gate, and what differs since then."""
+    asked = session.journal.decision(session.id, row.gate, row.digest)
+    request = f"\nYou asked for: {asked.reason}\n" if asked and asked.verdict == gates.CHANGES else ""
+    return f"{request}\n{render.fenced('diff', difference or 'nothing changed')}"
 
 
 def _how(session: Session) -> str:
@@ -73,6 +82,9 @@ def _how(session: Session) -> str:
     lines = [f"Tests: `{reporting.in_words(tests.argv)}` ({tests.evidence})"] if tests else []
     lines += [] if tests else [f"Tests: none will be run; {choosing.unconfirmed(session.clone.tree)}"]
     lines += [f"After each layer: `{reporting.in_words(check)}`"] if check else []
+    if env := session.sandbox_env:
+        given = ", ".join(f"`{name}={value}`" for name, value in env.items())
+        lines.append(f"Given to the repository's commands in the sandbox: {given}")
     if tool is not None:
         how = "tried on a copy before you are asked" if tool.can_rehearse else migrations.why_not_rehearsed(tool)
         lines.append(f"Migrations ({tool.name}, {tool.evidence}): {how}")
@@ -96,11 +108,12 @@ def _sql(facts: Mapping[str, Any]) -> list[str]:
 
 def _migrations(session: Session) -> Packet:
     facts = session.payload("rehearse") or {}
-    review = session.only(MigrationReview)
+    review, question, number = session.only(MigrationReview), "", _round(session, "MigrationReview")
     target = facts.get("target", {})
     where = target.get("path") or f"none is touched: {target.get('reason')}"
     parts = ["# Migrations\n", f"Database: {where}\n"]
     if why := render.why_not_applied(facts):
+        question = "Do you approve these migrations? This run does not apply them; they stay yours to run."
         parts.append(f"Approving records your approval; nothing is applied by this run: {why}\n")
     elif (hours := session.run.options.get("decision_hours")) is not None:
         parts.append(f"An approval is good for one use within {hours:g} hours; after that this gate asks again.\n")
@@ -110,6 +123,11 @@ def _migrations(session: Session) -> Packet:
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
     if back := facts.get("rollback_command"):
         parts.append(f"Back by hand: `{back}`\n")
+    rounds = session.journal.gates(session.id, "migrations")
+    if earlier := [row for row in rounds if row.packet["bound"]["round"] != number]:
+        difference = git.diff(session.clone, earlier[-1].packet["bound"]["commit"], limit=DIFF_LIMIT)
+        parts.append(f"## Changed since round {earlier[-1].round}\n{_since(session, earlier[-1], difference)}")
+    parts.append(_tests(session))
     # what decides first; the text that it is about follows, whole
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
     parts.append("## What the linters found\n\n" + render.lint(facts))
@@ -132,11 +150,28 @@ def _migrations(session: Session) -> Packet:
         "to": facts.get("to_revision"),
         "record": sha256(canonical(facts)),
         "commit": git.head(session.clone),
-        "round": _round(session, "MigrationReview"),
+        "round": number,
     }
     known = established.about_migrations(session, facts, len(all_altered(session)))
     data = {"files": [one["path"] for one in facts["files"]], "facts": known}
-    return _packet(session, "migrations", "\n".join(part for part in parts if part), bound, data)
+    return _packet(session, "migrations", "\n".join(part for part in parts if part), bound, data, question)
+
+
+def _tests(session: Session) -> str:
+    """How the tests stand when migrations are decided about: they are written and run after that."""
+    before = session.payload("baseline") or {}
+    word = {"passed": "passed", "failed": "FAILED"}.get(str(before.get("status")), "not run")
+    lines = [f"Before the change: {word}; {before.get('reason') or 'not known'}."]
+    if before.get("status") == "failed" and not any((before.get("counts") or {}).values()):
+        lines.append("**No test ran then, so this run cannot tell what the change breaks.**")
+    check = before.get("check") or {}
+    lines += (
+        [f"`{check['command']}` failed before the change: {check['reason']}."]
+        if check.get("status") == "failed"
+        else []
+    )
+    text = "The whole suite has not run on this change yet: tests are written and run after this gate."
+    return f"## Tests\n\n{text}\n\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def asked_again(packet: Packet, void: Decision) -> Packet:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from backend_crew.crew import gates, render
-from backend_crew.crew.artifacts import ChangeSet, Design
+from backend_crew.crew import gates, render, stages
+from backend_crew.crew.artifacts import ChangeSet, Design, Questions
 from backend_crew.crew.journal import Output
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
@@ -30,7 +30,23 @@ _QUOTING = ("Analysis", "ChangeSet")
 ESTABLISHED = ("### Facts established", "### The change so far", "### Migration facts", "### What fails")
 
 #: The type of an error is no data; its message can be.
-_FAILS = re.compile(r"(the step '[^']*' fails: [\w.]*).*", re.DOTALL)
+_FAILS = re.compile(r"(the step '[^']*' fails: )(.*)", re.DOTALL)
+_RAISED = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Warning|Violation|Interrupt|Exit))\b(?:: (.*))?")
+#: Whose first line is a database's or Python's own, not a migration's.
+_OWN_WORDS = re.compile(
+    r"(?:sqlalchemy\.exc|sqlite3|psycopg2?|asyncpg|django\.db|alembic)\.[\w.]*"
+    r"|(?:ModuleNotFound|Import|Name|Attribute|Type)Error"
+)
+_WORD = re.compile(r"[^\s():;,\"'`=<>\[\]{}…]+")
+#: What such lines consist of besides names; all else in them can be a value.
+_PLAIN_WORDS = """
+    a add already an and argument arguments as at attribute be but by callable cannot cast check class column constraint
+    contains could create database default defined depend does duplicate error exist exists expected expression failed
+    for foreign from function given got has have import in index input integer invalid is it key keyword locked
+    many missing mismatch module must name named near no not null object of on only or other out parameters positional
+    primary range references relation required row schema sequence such supported syntax table takes text that the to
+    too type unexpected unique unknown value values view violated violates violation was were with without"""
+_PLAIN = frozenset(_PLAIN_WORDS.split())
 
 
 def context(session: Session, task: TaskSpec) -> str:
@@ -50,14 +66,27 @@ def context(session: Session, task: TaskSpec) -> str:
     if task.layer:
         parts += [_data(session, title, text) for title, text in _earlier_layers(session, task)]
         parts.append(_part(session, "Your files", _files(session, task)))
+        parts += [_data(session, "Facts established: the tests before the change", text) for text in _broken(session)]
     if task.artifact in ("MigrationReview", "SecurityReview", "TestReport") or task.layer == "repair":
         parts.append(_data(session, "The change so far", _change(session, task)))
     if task.artifact == "MigrationReview":
         parts.append(_data(session, "Migration facts", _migration(session)))
     if task.layer == "repair":
         parts.append(_data(session, "What fails", failures(session)))
-    parts += _requests(session, task)
+    requests = _requests(session, task)
+    if requests and task.layer in stages.LAYERS and session.journal.outputs(session.id, task.name):
+        parts.append(_data(session, "The change so far (your earlier files are in the tree)", _change(session, task)))
+    parts += requests
     return session.clean("\n\n".join(parts), lambda text: _closed(_bounded(text, TOTAL_LIMIT), len(text)))
+
+
+def _broken(session: Session) -> Iterator[str]:
+    """Why the tests say less than they could, where they were not green before the change."""
+    before = session.payload("baseline") or {}
+    if before.get("status") in ("failed", "not run"):
+        red = "".join(f"\n- {name}" for name in list(before.get("messages") or {})[:10])
+        tail = "" if red else f"\n{str(before.get('output_tail', ''))[-1500:]}"
+        yield f"{before['status']}: {before.get('reason')}{red}{tail}"
 
 
 def _earlier_layers(session: Session, task: TaskSpec) -> Iterator[tuple[str, str]]:
@@ -74,12 +103,19 @@ def _earlier_layers(session: Session, task: TaskSpec) -> Iterator[tuple[str, str
 
 def _artifact(session: Session, task: TaskSpec, output: Output) -> str:
     """An artifact as context; the API document goes only to those who build or test the presentation."""
+    if output.artifact == "Questions" and any(_answered(session, name) for name in task.context):
+        return render.choices(Questions.recorded(output.payload))
     if output.artifact != "Design":
         return render.output(output.artifact, output.payload)
     built = set() if task.layer is None else _built(session, task)
     if task.artifact == "TestReport":  # the tester tests what was promised, and has the data as code in the change
         built = _built(session, task) & {"data_access"}
     return render.plan(Design.recorded(output.payload), contract=task.layer in (None, "presentation"), built=built)
+
+
+def _answered(session: Session, name: str) -> bool:
+    output = session.journal.output(session.id, name)
+    return output is not None and output.artifact == "Answers"
 
 
 def _built(session: Session, task: TaskSpec) -> set[str]:
@@ -189,11 +225,41 @@ def _without_rows(payload: Mapping[str, Any]) -> dict[str, Any]:
     """A rehearsal as a model may see it: what the migration printed on a copy of real data stays with the person."""
     if not str(payload["data"]).startswith("copy"):
         return dict(payload)
+    known = "\n".join(
+        [*(one["text"] for one in payload.get("files", ())), *(payload.get(f"sql_{to}") or "" for to in ("up", "down"))]
+    )
+
+    def told(text: str) -> str:
+        return _FAILS.sub(lambda found: found[1] + raised(found[2], known), text)
+
     steps = [
-        {**step, "detail": "" if step["ok"] else "fails; the person sees what it printed"} for step in payload["steps"]
+        {
+            **step,
+            "detail": "" if step["ok"] else f"fails: {raised(step['detail'], known)}; the person sees what it printed",
+        }
+        for step in payload["steps"]
     ]
-    findings = [{**one, "text": _FAILS.sub(r"\1", one["text"])} for one in payload["findings"]]
-    return {**payload, "steps": steps, "findings": findings, "reason": _FAILS.sub(r"\1", str(payload["reason"]))}
+    findings = [{**one, "text": told(one["text"])} for one in payload["findings"]]
+    return {**payload, "steps": steps, "findings": findings, "reason": told(str(payload["reason"]))}
+
+
+def raised(text: str, known: str) -> str:
+    """The class of the error in a text, with its first line where that is not a migration's own words.
+
+    Of that line only plain words stay, and names that stand in the `known` text.
+    """
+    found = [match for line in text.splitlines() if (match := _RAISED.match(line))]
+    if not found:
+        return "no error of a known form"
+    name, message = found[-1][1], found[-1][2] or ""
+    if not message or not _OWN_WORDS.fullmatch(name) or "RaiseException" in f"{name} {message}":
+        return name
+    names = {part for word in _WORD.findall(known) for part in word.split(".")}
+
+    def harmless(word: str) -> bool:
+        return word.casefold() in _PLAIN or _RAISED.fullmatch(word) is not None or set(word.split(".")) <= names
+
+    return f"{name}: {_WORD.sub(lambda word: word[0] if harmless(word[0]) else '…', message[:400])}"
 
 
 def failures(session: Session) -> str:

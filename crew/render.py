@@ -59,6 +59,13 @@ def questions(value: a.Questions) -> str:
     return "\n".join(question(one) for one in value.items) + ("\n" + _bullets(settled) if settled else "")
 
 
+def choices(value: a.Questions) -> str:
+    """What could be answered, and what was settled: for those who read the answers beside it."""
+    lines = [f"{one.id} ({one.area}): {'; '.join(one.options)}" for one in value.items]
+    lines += [f'{one.area}: settled by "{one.quote}"' for one in value.settled]
+    return f"The questions stand with their answers; these were the options.\n\n{_bullets(lines)}"
+
+
 def answers(value: a.Answers, asked: Mapping[str, str] | None = None) -> str:
     """One line an answer, with its question where that is known, and where it came from."""
     texts = asked or {}

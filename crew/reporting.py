@@ -42,6 +42,10 @@ def report(facts: Mapping[str, Any]) -> str:
         + _lines(f"{definition(one)}: {one['what']} - {one['reason']}" for one in facts["altered"])
     )
     parts.append(
+        "## Existing tests that changed\n\n"
+        + _lines(f"{definition(one)}: {one['what']}" for one in facts.get("tests_changed", ()))
+    )
+    parts.append(
         "## Security findings\n\n"
         + _since(facts)
         + _lines(
@@ -59,6 +63,7 @@ def report(facts: Mapping[str, Any]) -> str:
         "## Gates\n\n"
         + _lines(
             f"{one['gate']} round {one['round']}: {one['verdict']} by {one['by']} ({one['channel']}), {one['at']}"
+            + (f": {one['reason']}" if one.get("reason") else "")
             for one in facts["gates"]
         )
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from backend_crew.crew import roles, settings
+from backend_crew.crew import choosing, roles, settings
 from backend_crew.crew.approvers import Approver
 from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.crew.journal import Journal, Run, canonical, now, sha256
@@ -39,6 +39,7 @@ def start(
     if journal.home.resolve().is_relative_to(repository.root):
         raise UsageError(f"{journal.home} lies in the repository; name a folder elsewhere with BACKEND_CREW_HOME")
     journal.redact = redactor(repository.root, settings.environment())
+    choosing.check_variables(options.sandbox_env, journal.redact)
     feature, brief = journal.redact(feature), journal.redact(brief)
     if not assume_backend and not stack.has_backend(stack.detect(repository.root)):
         raise UsageError(f"no backend was found in {repository.root}; name another folder, or pass --assume-backend")

@@ -140,7 +140,8 @@ class Session:
     def use_packages(self, folder: str | None) -> None:
         """Put packages that were installed for this run on the import path of its commands."""
         if folder:
-            env = {**self.runtime.env, "PYTHONPATH": folder}
+            named = self.runtime.env.get("PYTHONPATH")
+            env = {**self.runtime.env, "PYTHONPATH": f"{folder}:{named}" if named else folder}
             self.runtime = dataclasses.replace(self.runtime, mounts=(*self.runtime.mounts, Path(folder)), env=env)
 
     def database(self) -> Path | None:
@@ -152,6 +153,11 @@ class Session:
     def database_env(self) -> str | None:
         """The environment variable that holds the database's URL."""
         return self.run.options.get("database_env")
+
+    @property
+    def sandbox_env(self) -> Mapping[str, str]:
+        """What the person made up for the repository's commands."""
+        return dict(self.run.options.get("sandbox_env") or {})
 
     def spend(self, model: str, prompt_tokens: int, completion_tokens: int, cost: float | None, seconds: float) -> None:
         """Record one model call of the task at hand."""
@@ -208,7 +214,7 @@ def open_session(journal: Journal, name: str, stop: StopFlag) -> Session:
     # whatever is recorded from now on, by whomever, is without the secrets of this repository
     journal.redact = secrets.redactor(repository.root, settings.environment())
     hidden = _hidden(repository.root, clone.tree, options.get("policy"))
-    runs = choosing.runtime_of(repository.root, options.get("python"))
+    runs = choosing.runtime_of(repository.root, options.get("python"), options.get("sandbox_env"))
     reach.check_key((repository.root, journal.home, *runs.mounts))
     session = Session(
         journal=journal,

@@ -110,6 +110,8 @@ class Options:
     """As a person named or confirmed it; empty: pytest where the repository uses it, else no tests are run."""
     check_command: tuple[str, ...] = ()
     """Must end with exit code 0 after each layer, unless it failed before the change."""
+    sandbox_env: Mapping[str, str] = field(default_factory=dict)
+    """Made-up variables for the repository's commands in the sandbox; its code and the record see them."""
     include_dirty: bool = False
     policy: str | None = None
     """File with rules that decide in a person's place, FILE or FILE@sha256:HASH."""

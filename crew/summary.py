@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import budget, gates, packets, render, reporting
+from backend_crew.crew import budget, checks, gates, packets, render, reporting
 from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview, TestReport
 from backend_crew.crew.markdown import literal, visible
 from backend_crew.crew.model import Status
+from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import verified
 from backend_crew.tools import git
@@ -78,6 +79,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
             **applied,
         },
         "altered": packets.all_altered(session),
+        "tests_changed": _changed_tests(session, changes),
         "security": _security(session),
         "repair": _repair(session),
         "changed_since": _changed_since(session),
@@ -96,11 +98,19 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
                 "by": one.actor,
                 "channel": one.channel,
                 "at": one.at,
+                "reason": one.reason,
             }
             for one in session.journal.decisions(session.id)
         ],
         "usage": {**vars(totals), "cost_words": budget.cost_words(totals)},
     }
+
+
+def _changed_tests(session: Session, changes: Sequence[git.Change]) -> list[Payload]:
+    """Existing definitions that the diff changes and no layer gave a reason for: those of the tests."""
+    told = {(one["path"], one["name"]) for one in packets.all_altered(session)}
+    found = checks.altered_definitions(session, [one.path for one in changes if one.status != "added"])
+    return [vars(one) for one in found if (one.path, one.name) not in told]
 
 
 def _repair(session: Session) -> str:
@@ -189,15 +199,17 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
     """The records as documents on the branch; written by trusted code into the private tree."""
     design, requirements = session.only(Design), session.only(Requirements)
     analysis = session.only(Analysis)
-    spec = f"# {session.run.title}\n\n{session.run.feature.strip()}\n"
+    later = _asked_later(session)
+    spec = f"# {session.run.title}\n\n{session.run.feature.strip()}\n{later}"
     spec += f"\n## Requirements\n\n{render.requirements(requirements)}" if requirements else ""
+    spec += _asked(session)
     spec += "".join(_clarifications(session))
     spec += f"\n## Analysis\n\n{render.analysis(analysis)}" if analysis else ""
     documents = {"spec.md": spec, "report.md": reporting.report(facts), "migrations.md": _migrations(session)}
     if design:
         documents |= {
-            "plan.md": f"# Plan\n\n{render.design(design)}",
-            "data-model.md": f"# Data model\n\n{render.data_model(design.data_model)}",
+            "plan.md": f"# Plan\n{later}\n{render.design(design)}",
+            "data-model.md": f"# Data model\n{later}\n{render.data_model(design.data_model)}",
         }
         if design.api.document:
             name = {"openapi": "openapi.yaml", "graphql": "schema.graphql", "proto": "service.proto"}[design.api.kind]
@@ -209,6 +221,27 @@ def _write_documents(session: Session, folder: str, facts: Payload) -> None:
         # the branch is for everybody; where this machine keeps the run is not
         path.write_text(visible(session.redact(prose)).replace(str(session.folder), "<run>"), encoding="utf-8")
     (session.folder / "report.md").write_text(visible(session.redact(documents["report.md"])), encoding="utf-8")
+
+
+def _requests(session: Session) -> list[Decision]:
+    return [one for one in session.journal.decisions(session.id) if one.verdict == gates.CHANGES]
+
+
+def _asked(session: Session) -> str:
+    """What people asked to be changed, at every gate."""
+    lines = [f"- {one.gate}, round {one.round}: {one.reason}\n" for one in _requests(session)]
+    return f"\n## Changes asked for\n\n{''.join(lines)}" if lines else ""
+
+
+def _asked_later(session: Session) -> str:
+    """What was asked for after requirements and plan were approved, above what it can contradict."""
+    lines = [f"> - round {one.round}: {one.reason}\n" for one in _requests(session) if one.gate == "migrations"]
+    if not lines:
+        return ""
+    above = (
+        "> Changes were asked for at the gate of the migrations, after what follows was approved; where they differ,"
+    )
+    return f"\n{above} these and the code are right:\n>\n{''.join(lines)}"
 
 
 def _clarifications(session: Session) -> Iterator[str]:

@@ -172,11 +172,10 @@ def _run_checks(session: Session, given: RunChecks) -> str:
     changes = git.changes(session.clone, session.start_commit)
     paths = [change.path for change in changes if change.status != "deleted"]
     tree, root = session.clone.tree, session.root
-    found = syntax.check_files(session.sandbox, tree, root, session.runtime, paths, stop=lambda: bool(session.stop))
-    lines = [f"{one.path}:{one.line}: {one.text}" for one in found]
-    lines = lines or [
-        f"no problems (syntax, imports; lint only where the repository's environment has ruff) in {len(paths)} changed files: {', '.join(paths)}"
-    ]
+    found = syntax.checked(session.sandbox, tree, root, session.runtime, paths, stop=lambda: bool(session.stop))
+    lint = "lint: ruff" if found.linted else "not linted: ruff did not run"
+    lines = [f"{one.path}:{one.line}: {one.text}" for one in found.problems]
+    lines = lines or [f"no problems (syntax, imports; {lint}) in {len(paths)} changed files: {', '.join(paths)}"]
     if (check := verdict.run_check(session)) is not None:
         lines.append(f"`{check['command']}`: {check['status']}, {check['reason']}\n{check['output_tail']}".rstrip())
     return "\n".join(lines)
@@ -200,9 +199,9 @@ def _run_tests(session: Session, given: RunTests) -> str:
     ]
     ids = [case.id for case in run.cases if case.outcome == "passed"]
     parts = [f"{run.status}: {counts}. {run.reason}".strip(), *red[:12]]
-    if not run.counts_known or run.status != "passed":
+    if not red and (not run.counts_known or run.status != "passed"):
         parts.append(run.output_tail[-3000:])
-    if paths:
+    if paths and ids:
         parts += ["passed:", *ids[:100]]
     if not known and run.status != "not run":
         parts.append(
@@ -269,7 +268,7 @@ def _revision(session: Session, message: str, number: int) -> str:
 def _variables(session: Session) -> dict[str, str]:
     """Led to the scratch database; the URL as it is tells which engine and which driver the project uses."""
     name = session.database_env
-    return {name: settings.get(name) or ""} if name else {}
+    return {name: settings.get(name) or session.sandbox_env.get(name, "")} if name else {}
 
 
 def _request_scope(session: Session, given: RequestScopeChange) -> str:

@@ -17,12 +17,15 @@ from backend_crew.crew.stopping import StopFlag
 
 @contextmanager
 def implementing(
-    folder: Path, files: Mapping[str, str] = scenario.FILES, database_env: str | None = scenario.ENV
+    folder: Path,
+    files: Mapping[str, str] = scenario.FILES,
+    database_env: str | None = scenario.ENV,
+    sandbox_env: Mapping[str, str] | None = None,
 ) -> Iterator[Session]:
     """An open run whose design was approved, at its first layer."""
     journal = Journal(folder / "home")
     try:
-        options = Options(database_env=database_env, python=scenario.PYTHON)
+        options = Options(database_env=database_env, python=scenario.PYTHON, sandbox_env=sandbox_env or {})
         repo = scenario.make_repository(folder / "notes", files)
         run = runner.start(journal, repo, scenario.FEATURE, options=options)
         with journal.lease(run.id):

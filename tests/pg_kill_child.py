@@ -55,7 +55,7 @@ def victim(this: Case, fatal: int) -> bool:
     child = os.fork()
     if child == 0:
         points = Points(fatal)
-        psycopg.Connection.execute = points.wrap(psycopg.Connection.execute)  # type: ignore[method-assign]
+        psycopg.Connection.execute = points.wrap(psycopg.Connection.execute)  # type: ignore[method-assign]  # the child dies in it
         for name in ("before", "done"):
             setattr(this.notes, name, points.wrap(getattr(this.notes, name)))
         this.apply()

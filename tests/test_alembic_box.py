@@ -1,6 +1,6 @@
 """What is shown of a command that failed: why, and no values of rows."""
 
-from backend_crew.tools.alembic_box import excerpt, reason_in
+from backend_crew.tools.alembic_box import engine_in, excerpt, reason_in
 from backend_crew.tools.process import Completed
 
 # As SQLAlchemy prints what psycopg raises, of a value with a line break in it.
@@ -51,3 +51,12 @@ def test_an_unset_variable_is_named_whichever_way_it_is_read() -> None:
     ):
         assert "reads the environment variable SHOP_URL" in excerpt(failed(last)), last
     assert excerpt(failed("KeyError: 'SHOP_URL'")) == "KeyError: 'SHOP_URL'"  # of any other dictionary
+
+
+def test_without_a_url_the_dialect_that_the_revisions_speak_is_the_engine() -> None:
+    spoken = ["from sqlalchemy.dialects import postgresql\nsa.Column('id', postgresql.UUID())\n"]
+    assert engine_in(["", "driver://user:pass@localhost/x"], spoken) == "postgresql"
+    assert engine_in(["sqlite:///x.db"], spoken) == "sqlite", "a URL says more"
+    assert engine_in([], ["op.create_index('a', 't', ['b'], postgresql_using='gin')"]) == "postgresql"
+    assert engine_in([], [*spoken, "mysql.LONGTEXT()"]) == "sqlite", "two are none"
+    assert engine_in([], ["# postgresql would be nicer"]) == "sqlite"

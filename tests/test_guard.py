@@ -84,6 +84,18 @@ def test_a_migration_that_does_not_run_is_exit_1(repo: Path) -> None:
 
 
 @pytest.mark.slow
+def test_settings_without_their_variable_are_no_fault_of_a_migration(repo: Path) -> None:
+    settings = "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    notes_token: str\nS()\n"
+    (repo / "migrations/env.py").write_text(settings + scenario.ENV_PY)
+    code, said = rehearse(repo)
+    reason = said["tools"][0]["reason"]
+    assert (code, said["status"]) == (7, "not rehearsed")
+    assert "NOTES_TOKEN, which is not set here" in reason
+    assert "--sandbox-env NOTES_TOKEN=VALUE" in reason and "--database-url-env" in reason
+    assert rehearse(repo, "--sandbox-env", "NOTES_TOKEN=made-up")[0] == 0
+
+
+@pytest.mark.slow
 def test_from_and_to_choose_the_revisions(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(scenario.ENV)
     code, said = rehearse(repo, "--from", "base", "--to", "0001")

@@ -63,6 +63,13 @@ def test_it_gives_the_lines_that_were_asked_for_as_data_and_without_secrets(held
     assert len(guarded._run("app/long.py", 1, 10_000).splitlines()) < 410
 
 
+def test_it_asks_for_the_path_that_it_takes(held: Any) -> None:
+    _, guarded, naive = held
+    assert "Full path" in str(naive.args_schema.model_json_schema()), "the control: CrewAI's own words"
+    said = f"{guarded.description} {guarded.args_schema.model_json_schema()}"
+    assert "Full path" not in said and "relative to the repository" in said
+
+
 def test_the_file_is_never_opened_by_its_name(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, guarded, naive = held
     opened: list[str] = []

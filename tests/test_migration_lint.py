@@ -281,3 +281,17 @@ def test_the_way_back_in_the_same_file_is_not_linted_and_lines_stay(tool: str, t
 def test_sql_is_linted_as_its_tool_runs_it(tool: str, text: str, refused: bool) -> None:
     found = lint_file("1.sql", text, tool, "postgresql")
     assert ("needs-no-transaction" in {one.rule for one in found}) == refused
+
+
+def test_a_table_that_an_earlier_pending_file_makes_is_in_nobodys_way() -> None:
+    files = [
+        ("m/1.up.sql", "CREATE TABLE notes (id bigint PRIMARY KEY, owner bigint);"),
+        (
+            "m/2.up.sql",
+            "ALTER TABLE notes ADD CONSTRAINT one UNIQUE (owner);\nALTER TABLE users ADD CONSTRAINT two UNIQUE (email);",
+        ),
+    ]
+    found = lint_files(files, "golang-migrate", "postgresql") or ()
+    assert {(one.path, one.line) for one in found if one.rule == "unique-not-safe"} == {("m/2.up.sql", 2)}
+    alone = lint_files(files[1:], "golang-migrate", "postgresql") or ()
+    assert {one.line for one in alone if one.rule == "unique-not-safe"} == {1, 2}, "the control"

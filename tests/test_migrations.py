@@ -90,10 +90,10 @@ def test_alembic_is_found_in_pyproject_and_below(tmp_path: Path) -> None:
     assert new_files(tool, ["api/db/two/x.py", "api/db/three/x.py"]) == ("api/db/two/x.py",)
 
 
-def test_flask_migrate_is_found_and_not_rehearsed(tmp_path: Path) -> None:
+def test_flask_migrate_is_found(tmp_path: Path) -> None:
     write(tmp_path, {"migrations/alembic.ini": "[alembic]\n", "migrations/env.py": "from flask import current_app\n"})
     (tool,) = detect(tmp_path)
-    assert (tool.folder, tool.can_rehearse, tool.apply_command) == ("migrations", False, ("flask", "db", "upgrade"))
+    assert (tool.folder, tool.can_rehearse, tool.apply_command) == ("migrations", True, ("flask", "db", "upgrade"))
     assert new_files(tool, ["migrations/versions/x.py"]) == ("migrations/versions/x.py",)
 
 

@@ -24,7 +24,7 @@ from django_projects import (
     squashed,
 )
 
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool, detect
 from backend_crew.tools.migrators.django import DjangoMigrator
 from backend_crew.tools.migrators.protocol import SQLITE, Migrator, Move, Pointing, Script
@@ -295,9 +295,12 @@ def test_settings_that_do_not_load_are_named(
 ) -> None:
     root = project(tmp_path, files, databases=f"{LIVE}\nfrom project.more import *")
     with led(sandbox, root) as (one, scratch):
-        done = one.up(scratch, moves(one)[0])
-        assert not done.ok
-        assert said.replace("reads", "read") in done.stderr.rstrip().splitlines()[-1].replace("reads", "read")
+        try:
+            done = one.up(scratch, moves(one)[0])
+        except ToolRetry as error:  # nothing was tried, so it is no fault of a migration
+            assert "environment variable" in said and said in str(error)
+        else:
+            assert not done.ok and said in done.stderr.rstrip().splitlines()[-1]
 
 
 def test_compiled_files_of_the_repository_are_not_read(sandbox: Sandbox, tmp_path: Path) -> None:

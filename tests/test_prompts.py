@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import opened
 import pytest
@@ -108,3 +109,77 @@ def test_what_has_to_be_handed_in_again_is_told_whole_and_not_drawn(session: Ses
     text = told(session, "design")
     assert "An index, please." in text and "a table of states" in text and "openapi: 3.1.0" in text
     assert "mermaid" not in text
+
+
+def test_tests_that_were_broken_before_the_change_are_told_to_who_builds(session: Session) -> None:
+    assert "the tests before the change" not in told(session, "implement_data_access")
+    broken = {"status": "failed", "reason": "pytest could not load conftest.py", "messages": {}, "output_tail": "E   X"}
+    session.journal.record(session.id, "baseline", "Baseline", broken, None)
+    text = told(session, "implement_data_access")
+    assert "failed: pytest could not load conftest.py\nE   X" in text
+
+
+def test_a_layer_that_is_sent_back_sees_what_it_wrote(session: Session) -> None:
+    from backend_crew.crew import approvers, gates
+
+    build(session, app__models=scenario.MODELS.replace("text:", "words:"))
+    assert "+    words:" not in told(session, "implement_data_access")
+    packet = gates.Packet(session.id, "migrations", "?", "# Migrations\n", {})
+    row = session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
+    ruling = approvers.Ruling(gates.CHANGES, "An index, please.", "implementation", row.digest)
+    approvers.decide(session.journal, session.id, row, ruling, approvers.By("library", "a person"))
+    text = told(session, "implement_data_access")
+    assert "your earlier files are in the tree" in text and "+    words:" in text and "An index, please." in text
+
+
+def test_answered_questions_are_told_once(session: Session) -> None:
+    session.journal.record(session.id, "ask", "Questions", {**scenario.QUESTIONS, "facts": {}}, None)
+    assert "Why it matters" in told(session, "specify")
+    given = {"items": [{"id": "Q1", "answer": "No", "source": "option"}], "facts": {"questions": {"Q1": "Kept?"}}}
+    session.journal.record(session.id, "answer", "Answers", given, None)
+    text = told(session, "specify")
+    assert "Why it matters" not in text and "Q1 (data): Yes; No" in text and "Q1 (Kept?): No" in text
+
+
+KNOWN = 'op.create_unique_constraint("uq_users", "users", ["email"])'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) UNIQUE constraint failed: users.email",
+            "sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) UNIQUE constraint failed: users.email",
+        ),
+        (
+            'sqlalchemy.exc.DataError: (psycopg.errors.DataError) invalid input syntax for type integer: "hunter2"',
+            'sqlalchemy.exc.DataError: (psycopg.errors.DataError) invalid input syntax for type integer: "…"',
+        ),
+        ("sqlite3.OperationalError: no such column: hunter2", "sqlite3.OperationalError: no such column: …"),
+        ("ValueError: ada owes 12", "ValueError"),
+        ("app.errors.BadRowError: ada@example.com", "app.errors.BadRowError"),
+        ("sqlalchemy.exc.InternalError: (psycopg.errors.RaiseException) ada", "sqlalchemy.exc.InternalError"),
+        ("NameError: name 'users' is not defined", "NameError: name 'users' is not defined"),
+        ("Traceback\nKeyError: 'ada'\nsqlite3.IntegrityError: ada", "sqlite3.IntegrityError: …"),
+        ("ada owes 12", "no error of a known form"),
+    ],
+)
+def test_of_an_error_on_real_rows_a_model_sees_the_kind_and_no_value(text: str, said: str) -> None:
+    assert prompts.raised(text, KNOWN) == said
+
+
+def test_the_guard_is_told_how_a_step_failed_on_real_rows_and_not_with_which(session: Session) -> None:
+    raised = "sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) NOT NULL constraint failed: notes.archived"
+    step = {"name": "up", "ok": False, "seconds": 0.1, "tables": {}, "detail": f"Traceback of ada\n{raised}"}
+    facts: dict[str, Any] = {
+        "status": "failed",
+        "reason": f"the step 'up' fails: {raised}",
+        "data": "copy of the database",
+    }
+    facts |= {"findings": [{"severity": "error", "text": "the step 'down' fails: ada owes 12"}], "steps": [step]}
+    facts |= {"files": [{"path": "m.py", "text": scenario.SECOND}], "sql_up": None, "sql_down": None}
+    facts |= {"from_revision": "0001", "to_revision": "0002"}
+    session.journal.record(session.id, "rehearse", "Rehearsal", facts, None)
+    text = told(session, "review_migrations")
+    assert text.count("NOT NULL constraint failed: notes.archived") == 2 and "ada" not in text
+    assert "the step 'down' fails: no error of a known form" in text

@@ -178,8 +178,8 @@ def test_without_anything_to_try_nothing_is_claimed(shop: Path, tmp_path: Path) 
         connection.execute("UPDATE alembic_version SET version_num = 'gone'")
     assert "gone is no migration" in tried(broken, shop, live=live).reason
     ini = shop / "alembic.ini"
-    ini.write_text(ini.read_text().replace("sqlite:///shop.db", "postgresql://db/shop"))
-    assert "postgresql" in tried(broken, shop).reason
+    ini.write_text(ini.read_text().replace("sqlite:///shop.db", "mysql://db/shop"))
+    assert "the project uses MySQL" in tried(broken, shop).reason
 
 
 def test_a_rule_that_a_rebuilt_table_forgets_is_told(tmp_path: Path) -> None:

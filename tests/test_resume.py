@@ -317,14 +317,20 @@ def _drive(stand: driving.Stand, seat: Seat | None = None) -> int:
     return int(str(left.value.code))
 
 
-def _interrupted(stand: driving.Stand, places: Places, name: str, seat: Seat | None = None) -> tuple[int, float]:
-    """Drive until a place is reached, press Ctrl-C there; the exit code, and the seconds until it came."""
+def _interrupted(
+    stand: driving.Stand,
+    places: Places,
+    name: str,
+    seat: Seat | None = None,
+    by: signal.Signals = signal.SIGINT,
+) -> tuple[int, float]:
+    """Drive until a place is reached, press Ctrl-C there, or end it as a service manager does; the exit code, and the seconds."""
     pressed: list[float] = []
 
     def press() -> None:
         if places.reached[name].wait(PATIENCE_S):
             pressed.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), by)
             places.pressed[name].set()
 
     thread = threading.Thread(target=press)
@@ -346,7 +352,8 @@ def _interrupted_at_a_gate(stand: driving.Stand, places: Places, name: str) -> t
     return found
 
 
-def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.Stand) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.Stand, by: signal.Signals) -> None:
     stand.crew(test_command=("sleep", "61.25"))
     places, done = Places(), threading.Event()
 
@@ -359,11 +366,13 @@ def test_ctrl_c_ends_a_command_in_the_sandbox_with_its_children(stand: driving.S
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        code, seconds = _interrupted(stand, places, "tests")
+        code, seconds = _interrupted(stand, places, "tests", by=by)
     finally:
         done.set()
         thread.join()
     assert code == 130
+    with stand.journal() as journal:
+        assert journal.run(stand.run).status is Status.INTERRUPTED
     assert seconds < 2, seconds
     assert _sleepers() == []
 

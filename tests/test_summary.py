@@ -9,7 +9,7 @@ import opened
 import pytest
 import scenario
 
-from backend_crew.crew import approvers, gates, packets, reporting, summary
+from backend_crew.crew import approvers, gates, outcome, packets, reporting, summary
 from backend_crew.crew.artifacts import Questions
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
@@ -84,6 +84,25 @@ def test_what_changed_after_the_review_and_after_the_gate_is_named(session: Sess
     }
 
 
+def test_what_was_asked_for_after_the_plan_stands_above_what_it_contradicts(
+    session: Session, facts: dict[str, Any]
+) -> None:
+    (session.clone.tree / "tests/test_notes.py").write_text(scenario.TESTS.replace('["milk"]', '["milk"] * 1'))
+    packet = gates.Packet(session.id, "migrations", "?", "# Migrations\n", {})
+    row = session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
+    ruling = approvers.Ruling(gates.CHANGES, "An index on archived.", "implementation", row.digest)
+    approvers.decide(session.journal, session.id, row, ruling, approvers.By("library", "a person"))
+    (one,) = summary._changed_tests(session, git.changes(session.clone, session.clone.base))
+    assert (one["path"], one["name"]) == ("tests/test_notes.py", "test_added_notes_are_listed")
+    summary._write_documents(session, "specs/001-x", {**facts, "tests_changed": [one]})
+    folder = session.clone.tree / "specs/001-x"
+    for name in ("spec.md", "plan.md", "data-model.md"):
+        top = (folder / name).read_text().split("\n## ")[0]
+        assert "round 1: An index on archived." in top, name
+    assert "## Changes asked for\n\n- migrations, round 1: An index on archived." in (folder / "spec.md").read_text()
+    assert "## Existing tests that changed\n\n- `test_added_notes_are_listed`" in (folder / "report.md").read_text()
+
+
 @pytest.fixture
 def facts() -> dict[str, Any]:
     """The recorded facts of the demo."""
@@ -107,6 +126,13 @@ def test_new_dependencies_are_in_the_report(facts: dict[str, Any], status: str, 
     assert "New dependencies" not in reporting.report({**facts, "dependencies": {}})
     dependencies = {"packages": ["stripe>=9", "httpx"], "status": status, "reason": reason}
     assert f"## New dependencies\n\n{line}\n" in reporting.report({**facts, "dependencies": dependencies})
+
+
+def test_the_last_lines_name_changed_tests_and_do_not_call_every_endpoint_new(facts: dict[str, Any]) -> None:
+    changed = {"name": "test_ship", "path": "tests/test_orders.py", "what": "body changed"}
+    said = outcome._finished({**facts, "tests_changed": [changed]})
+    assert "test:       test_ship in tests/test_orders.py: body changed" in said
+    assert said[0].startswith("contract:   POST /v1/orders") and said[0].endswith("(new and changed)")
 
 
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:

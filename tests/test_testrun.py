@@ -124,7 +124,7 @@ def test_an_id_can_be_given_back_to_pytest_and_inherited_tests_keep_their_file(s
         ({}, "not run", "no tests were found"),
         ({"test_a.py": SKIPPED}, "not run", "all 1 tests were skipped"),
         ({"test_a.py": "def test_a(:\n"}, "failed", "interrupted"),
-        ({"test_a.py": "def test_a(): pass\n", "pytest.ini": "[pytest]\naddopts = --nonsense\n"}, "failed", "options"),
+        ({"test_a.py": "def test_a(): pass\n", "pytest.ini": "[pytest]\naddopts = --nonsense\n"}, "failed", "unrecognized arguments: --nonsense"),
         ({"test_a.py": "import time\ndef test_a(): time.sleep(60)\n"}, "failed", "did not end within"),
     ],
 )  # fmt: skip
@@ -305,3 +305,29 @@ def test_a_report_that_unfolds_entities_is_refused() -> None:
     many = b"<testsuite>" + b'<testcase name="a"/>' * 50_001 + b"</testsuite>"
     with pytest.raises(ToolRetry, match="more than 50000"):
         read_report(many, lambda attributes, suites: attributes["name"])
+
+
+def test_a_conftest_that_cannot_be_loaded_is_said_and_not_called_an_option(sandbox: Sandbox, tree: Path) -> None:
+    put(tree, {"tests/conftest.py": "import nowhere_at_all\n", "tests/test_a.py": "def test_a(): pass\n"})
+    result = run(sandbox, tree, PYTEST, "tests")
+    assert (result.status, result.exit_code) == ("failed", 4)
+    assert result.reason.startswith("pytest could not load conftest.py: ModuleNotFoundError: No module named 'nowhere_")
+    assert "refused its options" not in result.reason
+
+
+def test_what_pytest_says_of_an_option_and_a_missing_file_is_repeated(sandbox: Sandbox, tree: Path) -> None:
+    put(tree, {"test_a.py": "def test_a(): pass\n"})
+    assert "unrecognized arguments: --no-such-option" in run(sandbox, tree, PYTEST, "--no-such-option").reason
+    assert "file or directory not found: nowhere.py" in run(sandbox, tree, PYTEST, "nowhere.py").reason
+
+
+@pytest.mark.parametrize("file", ["conftest.py", "test_a.py"])
+def test_variables_that_settings_lack_are_named_with_the_way_to_give_them(
+    sandbox: Sandbox, tree: Path, file: str
+) -> None:
+    settings = "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    shop_token: str\nS()\n"
+    put(tree, {"test_a.py": "def test_a(): pass\n", file: settings + "def test_a(): pass\n"})
+    result = run(sandbox, tree)
+    assert result.status == "failed" and "SHOP_TOKEN, which is not set here" in result.reason
+    assert "--sandbox-env SHOP_TOKEN=VALUE" in result.reason
+    assert run(sandbox, tree, SHOP_TOKEN="made-up").status == "passed"

@@ -8,7 +8,8 @@ import pytest
 import scenario
 from opened import implementing
 
-from backend_crew.crew import toolbox
+from backend_crew.crew import checks, toolbox
+from backend_crew.crew.artifacts import ChangeSet
 from backend_crew.crew.session import Session
 from backend_crew.tools.errors import ToolRetry
 
@@ -78,6 +79,37 @@ def test_a_variable_that_nobody_named_is_named(opened: Open) -> None:
     assert f"the environment variable {scenario.ENV}, which is not set here" in str(caught.value)
     assert f"--database-url-env {scenario.ENV}" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_failure_is_told_once_and_what_did_not_pass_is_not_listed(opened: Open) -> None:
+    session = opened()
+    (session.clone.tree / "tests/test_notes.py").write_text(
+        "def test_red():\n    assert 'milk' == 'beer', 'seen once'\n"
+    )
+    said = use(session, "run_tests", paths=["tests/test_notes.py"])
+    assert "1 failed" in said and "seen once" in said
+    assert said.count("short test summary") == 0 and "passed:" not in said
+
+
+def test_checks_say_whether_ruff_looked(opened: Open) -> None:
+    session = opened()
+    (session.clone.tree / "notes.txt").write_text("new\n")
+    assert "not linted: ruff did not run" in use(session, "run_checks")
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    assert "lint: ruff" in use(session, "run_checks")
+
+
+def test_reasons_for_what_was_only_added_to_are_taken_and_not_kept(opened: Open) -> None:
+    session = opened()
+    (session.clone.tree / "app/models.py").write_text(MODELS)
+    (session.clone.tree / scenario.MIGRATION).write_text(scenario.SECOND)
+    named = {"path": "app/models.py", "name": "Note", "reason": "It got a column."}
+    task = session.spec.task("implement_data_access")
+    value, facts = checks.check(session, task, ChangeSet.model_validate({"summary": "Built.", "altered": [named]}))
+    assert isinstance(value, ChangeSet) and (value.altered, facts["altered"]) == ((), [])
+    elsewhere = ChangeSet.model_validate({"summary": "Built.", "altered": [{**named, "path": "app/service.py"}]})
+    with pytest.raises(ToolRetry, match=r"'altered' names 'Note' in app/service.py, which did not change"):
+        checks.check(session, task, elsewhere)
 
 
 def test_a_file_outside_the_plan_is_refused_for_that_before_it_is_to_be_read(opened: Open) -> None:

@@ -2,12 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend_crew.tools import unset
 from backend_crew.tools.alembic_config import AlembicConfig, read_config, with_url
-from backend_crew.tools.errors import ToolFault, ToolRefused
+from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch
 from backend_crew.tools.only_sources import only_sources
@@ -29,12 +30,10 @@ _AFTER_DETAIL = re.compile(
     r"(HINT|CONTEXT|QUERY|STATEMENT|LOCATION|ERROR|FATAL):|LINE \d+:|\[SQL:|\[parameters:|\(Background on|Traceback \("
     r"|The above exception|During handling"
 )
-# The last line of a traceback, by os.environ itself, Starlette, django-environ, decouple, environs, django-configurations.
-_UNSET = re.compile(
-    r"KeyError: '(?P<key>\w+)'|KeyError: \"Config '(\w+)' is missing|.*Set the (\w+) environment variable"
-    r"|.*UndefinedValueError: (\w+) not found|.*[Ee]nvironment variable [\"'](\w+)[\"'] (?:is )?not set"
-    r"|.*to be set as the environment variable '(\w+)'"
-)
+
+
+# `postgresql.UUID()`, `postgresql_using=`: what only a revision for that engine says.
+_DIALECT = re.compile(r"\b(postgresql|mysql|mssql|oracle)(?:\.[A-Z]|_\w+\s*=)")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class AlembicRun:
 
 def plain_config(root: Path, tool: MigrationTool) -> AlembicConfig:
     """The configuration of a tool that Alembic's own command line drives; ToolRefused for any other."""
-    if tool.name != "alembic" or tool.config is None or not tool.can_rehearse:
+    if tool.name != "alembic" or tool.config is None or tool.flask or not tool.can_rehearse:
         raise ToolRefused(f"{tool.name} ({tool.evidence}) cannot be run here; only Alembic's own command line can")
     return read_config(root, tool.config)
 
@@ -58,10 +57,10 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
     box, names = scratch.box, pointing.url_names
     if box.runtime.python is None:
         raise ToolFault("no Python was found for this repository: create its virtual environment, or name one")
-    url = scratch.url(_driver(config, pointing))
+    url = scratch.url(driver_in(_urls(config, pointing)))
+    # Every way that env.py may take to its URL has to end at the scratch database.
     ini = posixpath.join(config.base, "alembic.ini") if config.path.endswith(".toml") else config.path
     text = box.read(ini)
-    # Every way that env.py may take to its URL has to end at the scratch database.
     if text is not None:
         box.put(ini, with_url(text.decode("utf-8", errors="replace"), url).encode())
     elif not names:
@@ -70,22 +69,44 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
 
 
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
-    """Runs one Alembic command in the box, in the folder a person would run it in; ToolFault without Alembic."""
+    """Runs one Alembic command in the box, in the folder a person would run it in.
+
+    Raises ToolFault without Alembic, ToolRetry where a variable that the code reads is not set.
+    """
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
     argv = (python, "-c", only_sources(run.scratch.box, _LAUNCH), "-c", name, *arguments)
     done = run.scratch.run(argv, env=run.env, cwd=run.config.base or ".")
     if done.exit_code and done.stderr.rstrip().endswith("No module named 'alembic'"):
         raise ToolFault(f"{python} has no Alembic: make the repository's .venv, or name its interpreter with --python")
+    check_variables(done, "--sql" in arguments)
     return done
 
 
-def engine_of(config: AlembicConfig, pointing: Pointing) -> str:
-    """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name."""
-    for url in _urls(config, pointing):
-        if found := engine_named(url):
-            return found
-    return SQLITE
+def check_variables(done: Completed, rendered: bool) -> None:
+    """Raises ToolRetry where a variable that the code reads is not set: no fault of a migration, as nothing was tried.
+
+    SQL that cannot be `rendered` for this reason is just not there.
+    """
+    if done.exit_code and not rendered and (missing := unset.told(_lines(done))):
+        raise ToolRetry(missing)
+
+
+def engine_of(config: AlembicConfig, pointing: Pointing, files: Iterable[str] = ()) -> str:
+    """What the project's URL names: SQLITE (also where nothing names one), POSTGRESQL, or another engine's own name.
+
+    Where no URL is to be seen, what the texts of the revisions take from a dialect says it.
+    """
+    return engine_in(_urls(config, pointing), files)
+
+
+def engine_in(urls: Sequence[str], files: Iterable[str] = ()) -> str:
+    """What the first of these that is a URL names, SQLITE where none is."""
+    named = next((found for url in urls if (found := engine_named(url))), None)
+    if named is None:
+        spoken = {match[1] for text in files for match in _DIALECT.finditer(text)}
+        named = _ENGINES[min(spoken)] if len(spoken) == 1 else None
+    return named or SQLITE
 
 
 def engine_named(url: str) -> str | None:
@@ -105,14 +126,15 @@ def excerpt(done: Completed) -> str:
         return f"it did not finish within {done.seconds:.0f} s"
     if done.stopped:
         return "it was stopped"
-    lines = [line for line in without_rows(done.stderr or done.stdout).splitlines() if line.strip()]
-    if name := unset_variable(lines):
-        return (
-            f"its code reads the environment variable {name}, which is not set here. If {name} holds the URL of the "
-            f"database, the person names it when the run is started: --database-url-env {name}"
-        )
+    lines = _lines(done)
+    if missing := unset.told(lines):
+        return missing
     kept = [line for line in lines if not line.startswith(("[parameters:", "(Background on this error", "INFO  "))]
     return "\n".join(kept[-12:])[-_EXCERPT:] or f"exit code {done.exit_code} and no message"
+
+
+def _lines(done: Completed) -> list[str]:
+    return [line for line in without_rows(done.stderr or done.stdout).splitlines() if line.strip()]
 
 
 def reason_in(text: str) -> str:
@@ -132,20 +154,9 @@ def without_rows(text: str) -> str:
     return "".join(kept)
 
 
-def unset_variable(lines: Sequence[str]) -> str | None:
-    """The variable that a traceback ends on, by os.environ itself or by the libraries that read settings from it."""
-    found = _UNSET.match(lines[-1]) if lines else None
-    if found is None or (found["key"] and not any("frozen os" in line or "/os.py" in line for line in lines)):
-        return None
-    return next((name for name in found.groups() if name), None)
-
-
-def _driver(config: AlembicConfig, pointing: Pointing) -> str | None:
-    """The driver the project uses, so that an async env.py gets an async URL."""
-    for url in _urls(config, pointing):
-        if match := re.match(r"(sqlite|postgresql)(\+\w+)?(?=:)", url):
-            return match[0]
-    return None
+def driver_in(urls: Sequence[str]) -> str | None:
+    """The driver that the project uses, as in "postgresql+asyncpg", so that asynchronous code gets its own."""
+    return next((match[0] for url in urls if (match := re.match(r"(sqlite|postgresql)(\+\w+)?(?=:)", url))), None)
 
 
 def _urls(config: AlembicConfig, pointing: Pointing) -> tuple[str, ...]:

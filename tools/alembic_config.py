@@ -26,6 +26,7 @@ class AlembicConfig:
     url: str | None  # sqlalchemy.url as written
     line: int  # where script_location stands in `path`
     flask: bool  # Flask-Migrate: env.py wants an application
+    several: bool  # its template for several databases: env.py goes through SQLALCHEMY_BINDS
     recursive: bool  # revision files are looked for in sub-folders too
 
 
@@ -55,6 +56,7 @@ def read_config(root: Path, path: str) -> AlembicConfig:
     prepended = tuple(_place(root, base, item) for item in _listed(options, "prepend_sys_path"))
     # `python -m alembic` has the folder it runs in on sys.path, whatever prepend_sys_path says.
     search = tuple(dict.fromkeys((*prepended, base)))
+    env = _text(root / folder / "env.py")
     return AlembicConfig(
         path=path,
         base=base,
@@ -63,7 +65,8 @@ def read_config(root: Path, path: str) -> AlembicConfig:
         search=search,
         url=options.get("sqlalchemy.url") or None,
         line=_line_of(root / path),
-        flask="current_app" in _text(root / folder / "env.py"),
+        flask="current_app" in env,
+        several="current_app" in env and ("SQLALCHEMY_BINDS" in env or "bind_names" in env),
         recursive=options.get("recursive_version_locations", "").lower() == "true",
     )
 

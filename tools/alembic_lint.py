@@ -28,10 +28,10 @@ class _Revision:
         self.context.add(rule, getattr(node, "lineno", 1), what)
 
 
-def lint_tree(path: str, tree: ast.Module, dialect: str) -> list[LintFinding]:
+def lint_tree(path: str, tree: ast.Module, dialect: str, created: set[str]) -> list[LintFinding]:
     """What upgrade() and the functions of the file that it calls do; no downgrade, or an empty one, is told as well."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    revision = _Revision(Context(path, True, dialect), functions, _names_of_op(tree))
+    revision = _Revision(Context(path, True, dialect, created=created), functions, _names_of_op(tree))
     # SQLite has no lock_timeout; elsewhere the rendered SQL is where it is looked for.
     revision.context.lock_timeout = True
     if "upgrade" not in functions:

@@ -15,9 +15,9 @@ _QUIET = words(
 _EXTENSIONS = ("Extension", "CreateExtension")
 
 
-def lint_tree(path: str, tree: ast.Module, dialect: str) -> list[LintFinding]:
+def lint_tree(path: str, tree: ast.Module, dialect: str, created: set[str]) -> list[LintFinding]:
     """What the operations of class Migration do; models that the same file makes are free of what hurts tables in use."""
-    context = Context(path, True, dialect)
+    context = Context(path, True, dialect, created=created)
     context.lock_timeout = True
     migration = next((one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == "Migration"), None)
     if migration is None:

@@ -129,11 +129,16 @@ def environment(runtime: Runtime, homes: tuple[Path, Path], extra: Mapping[str, 
         **extra,
     }
     for name, value in variables.items():
-        if name.startswith(_LINKER):
-            raise ToolRefused(f"The variable {name} is not allowed in the sandbox: it changes what programs load.")
-        if not name or "=" in name or "\0" in name + value:
-            raise ToolRetry(f"The variable {name!r} cannot be passed to a program. Remove '=' and NUL characters.")
+        check_variable(name, value)
     return variables
+
+
+def check_variable(name: str, value: str) -> None:
+    """Raises ToolRefused for linker variables, ToolRetry for what nobody can pass to a program."""
+    if name.startswith(_LINKER):
+        raise ToolRefused(f"The variable {name} is not allowed in the sandbox: it changes what programs load.")
+    if not name or "=" in name or "\0" in name + value:
+        raise ToolRetry(f"The variable {name!r} cannot be passed to a program. Remove '=' and NUL characters.")
 
 
 def shared_etc() -> Iterator[str]:

@@ -9,7 +9,7 @@ from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.lint_rules import LintFinding
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.find import migrator_of
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Pointing
+from backend_crew.tools.migrators.protocol import Migrator, Pointing
 from backend_crew.tools.rehearsal import Rehearsal, pending, rehearse
 from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place
@@ -18,7 +18,6 @@ from backend_crew.tools.sources import Source
 CLEAN, FINDINGS, NOT_REHEARSED, FAILED = "clean", "findings", "not rehearsed", "failed"
 EXIT_CODES: Mapping[str, int] = {CLEAN: 0, FAILED: 1, FINDINGS: 6, NOT_REHEARSED: 7}
 _ORDER = (FAILED, FINDINGS, NOT_REHEARSED, CLEAN)
-_DIALECTS = {SQLITE: "sqlite", POSTGRESQL: "postgresql", "CockroachDB": "postgresql"}
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,11 @@ def guard(place: Place | NoSandbox, tree: Path, tool: MigrationTool, asked: Aske
         new = pending(migrator, source=source, before=start, target=asked.target)
     except ToolError as error:
         return Guarded(tool, NOT_REHEARSED, str(error))
-    files, dialect = tuple(one.path for one in new), _DIALECTS.get(engine)
+    files, dialect = tuple(one.path for one in new), migration_lint.DIALECTS.get(engine)
     if not files:
         return Guarded(tool, CLEAN, "nothing is pending", dialect=dialect)
-    found = [one for path in files for one in _linted(tree, path, tool, dialect)]
+    texts = [(path, (tree / path).read_text(encoding="utf-8", errors="replace")) for path in files]
+    found = list(migration_lint.lint_files(texts, tool.name, engine) or ())
     if asked.unreadable:
         done = Rehearsal("not rehearsed", asked.unreadable)
     else:
@@ -113,13 +113,6 @@ def _status(done: Rehearsal, found: list[LintFinding]) -> tuple[str, str]:
     if done.status == "not rehearsed":
         return NOT_REHEARSED, done.reason
     return CLEAN, done.reason
-
-
-def _linted(tree: Path, path: str, tool: MigrationTool, dialect: str | None) -> tuple[LintFinding, ...]:
-    if dialect is None:
-        return ()
-    text = (tree / path).read_text(encoding="utf-8", errors="replace")
-    return migration_lint.lint_file(path, text, tool.name, dialect)
 
 
 def _as_lint(severity: str, text: str, path: str) -> LintFinding:

@@ -39,6 +39,11 @@ class MigrationTool:
     evidence: str  # "path:line"
     versions: tuple[str, ...] = ()  # Alembic: the folders that hold revision files
 
+    @property
+    def flask(self) -> bool:
+        """Whether it is Alembic behind Flask-Migrate, whose env.py wants the application."""
+        return self.name == "alembic" and self.apply_command[:1] == ("flask",)
+
 
 @dataclass(frozen=True)
 class _Rule:
@@ -137,6 +142,11 @@ def why_not_rehearsed(tool: MigrationTool) -> str:
     """Why a tool's migrations are only shown here, in words for a person."""
     if tool.name == "sql":
         return "these SQL files are run by a program of the repository's own, so they are shown whole and not tried"
+    if tool.flask:
+        return (
+            f"the env.py beside {tool.config} is Flask-Migrate's for several databases (SQLALCHEMY_BINDS), and a rehearsal "
+            "knows one: its migrations are shown whole, and not tried"
+        )
     if tool.name == "alembic":
         return f"Alembic as it is set up in {tool.config} cannot be driven by its own command line alone"
     return f"rehearsal is not available for {tool.name.capitalize()}: its migrations are shown whole, and not tried"
@@ -182,7 +192,7 @@ def _alembic(root: Path, path: str) -> MigrationTool:
         name="alembic",
         config=path,
         folder=config.folder,
-        can_rehearse=not config.flask,
+        can_rehearse=not config.several,
         apply_command=command,
         evidence=f"{path}:{config.line}",
         versions=config.versions,

@@ -12,14 +12,20 @@ _MAX_CHARACTERS = 5_000_000
 
 
 def lint(
-    sql: str, dialect: str, *, path: str, first_line: int = 1, transactional: bool = True
+    sql: str,
+    dialect: str,
+    *,
+    path: str,
+    first_line: int = 1,
+    transactional: bool = True,
+    created: set[str] | None = None,
 ) -> tuple[LintFinding, ...]:
     """The findings in `sql`, by line; `dialect` is "sqlite" or "postgresql", `path` the file as findings name it.
 
     `first_line` is the line of `path` where the text begins. `transactional` says that the migration tool runs the
-    text inside a transaction of its own. Nothing is run and no database is asked. Raises ValueError on another dialect.
+    text inside a transaction of its own. `created` are tables that earlier files make, to which its own are added. Nothing is run and no database is asked. Raises ValueError on another dialect.
     """
-    context = Context(path, transactional, dialect)
+    context = Context(path, transactional, dialect, created=created if created is not None else set())
     if len(sql) > _MAX_CHARACTERS:
         return (finding("opaque-statement", path, first_line, f"The text has more than {_MAX_CHARACTERS} characters"),)
     statements = judge(sql, context, first_line)

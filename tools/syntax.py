@@ -34,6 +34,14 @@ class Problem:
     text: str
 
 
+@dataclass(frozen=True)
+class Checked:
+    """The problems of changed files, empty where nothing is known against them, and whether ruff looked at them too."""
+
+    problems: tuple[Problem, ...]
+    linted: bool = False
+
+
 def check_files(
     sandbox: Sandbox | NoSandbox,
     tree: Path,
@@ -43,7 +51,20 @@ def check_files(
     *,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Problem, ...]:
-    """The problems of changed files of `tree`, empty where nothing is known against them.
+    """The problems of changed files of `tree`, as `checked` finds them."""
+    return checked(sandbox, tree, at, runtime, paths, stop=stop).problems
+
+
+def checked(
+    sandbox: Sandbox | NoSandbox,
+    tree: Path,
+    at: Path,
+    runtime: Runtime,
+    paths: Sequence[str],
+    *,
+    stop: Callable[[], bool] | None = None,
+) -> Checked:
+    """Reads and imports changed files of `tree`.
 
     Python is parsed, imported (no tests, no migrations) and linted with ruff (E9, F) where the runtime has it; JSON,
     YAML and TOML are parsed; JavaScript is checked by node where it is there. Without a sandbox nothing is run, only
@@ -53,19 +74,21 @@ def check_files(
     python = [path for path in dict.fromkeys(paths) if path.endswith(".py") and (tree / path).is_file()]
     node = [path for path in dict.fromkeys(paths) if path.endswith(_NODE) and (tree / path).is_file()]
     if isinstance(sandbox, NoSandbox) or not (node or (python and runtime.python)):
-        return _sorted(wrong.values())
+        return Checked(_sorted(wrong.values()))
     found: list[Problem] = []
+    linted: list[Problem] | None = None
     with sandbox.box(tree, at, runtime, layered=True) as box:
         if python and runtime.python is not None:
             # The repository's interpreter may know newer syntax than ours: it has the last word.
             for path in importcheck.compiled(box, runtime.python, [path for path in python if path in wrong], stop):
                 wrong.pop(path, None)
             sound = [path for path in python if path not in wrong]
-            found += _ruff(box, runtime.python, sound, stop)
+            linted = _ruff(box, runtime.python, sound, stop)
+            found += linted or ()
             broken = importcheck.failures(box, tree, runtime.python, sound, stop)
             found += [Problem(one.path, one.line, head(one.text, _TEXT)) for one in broken]
         found += [problem for path in node for problem in _node(box, path, stop)]
-    return _sorted([*wrong.values(), *found])
+    return Checked(_sorted([*wrong.values(), *found]), linted is not None)
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -135,19 +158,19 @@ _PARSERS: dict[str, Callable[[str], tuple[int, str] | None]] = {
 }
 
 
-def _ruff(box: Box, python: Path, paths: Sequence[str], stop: Callable[[], bool] | None) -> Iterator[Problem]:
-    """What ruff finds of real errors, where the repository's environment has it; the repository's own ignores count."""
+def _ruff(box: Box, python: Path, paths: Sequence[str], stop: Callable[[], bool] | None) -> list[Problem] | None:
+    """What ruff finds of real errors, None where it did not look; the repository's own ignores count."""
     if not paths:
-        return
+        return None
     options = ("check", "--no-cache", "--select", "E9,F", "--ignore", _HARMLESS, "--output-format", "json")
     done = box.run((str(python), "-m", "ruff", *options, "--", *paths), limits=_LIMITS, stop=stop)
     try:
         findings = json.loads(done.stdout)
     except ValueError:  # no ruff there, or one that cannot read the repository's settings
-        return
-    for finding in findings if isinstance(findings, list) else ():
-        if isinstance(finding, dict):
-            yield from _finding(finding, paths)
+        return None
+    if not isinstance(findings, list):
+        return None
+    return [problem for one in findings if isinstance(one, dict) for problem in _finding(one, paths)]
 
 
 def _finding(finding: dict[str, object], paths: Sequence[str]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from backend_crew.tools import unset
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.excerpt import tail
 from backend_crew.tools.junit import TestCase, read_report
@@ -44,6 +45,8 @@ __all__ = [
 _OUTPUT_TAIL = 6_000
 _REPORT_LIMIT = 20_000_000
 _RED = ("failed", "error")
+_REASON = 300
+_CONFTEST = re.compile(r"while loading conftest '(?:.*/)?([^/']*conftest\.py)'")
 _NO_LOOPBACK = (
     "no loopback: tests failed after asking for a network, and the sandbox that works here has none of its own, so "
     "whether they fail for that reason is not known; `backend-crew doctor` says what to change"
@@ -51,7 +54,7 @@ _NO_LOOPBACK = (
 _PYTEST_CODES = {
     2: "pytest was interrupted, as it is when a test file cannot be imported",
     3: "pytest had an internal error",
-    4: "pytest refused its options or did not find the named tests",
+    4: "pytest refused its options, did not find the named tests, or could not load a conftest.py",
 }
 
 
@@ -129,7 +132,7 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
         return replace(run, status="not run", reason=missing)
     if done.timed_out or done.overfull:
         return replace(run, reason=_cut_short(done, "tests"))
-    judged = _judge(run, found, tree, runner)
+    judged = _with_missing_variables(_judge(run, found, tree, runner))
     if judged.status == "failed" and done.network_refused and not sandbox.loopback:
         return replace(judged, status="not run", reason=_NO_LOOPBACK)
     return judged
@@ -235,7 +238,33 @@ def _without_report(run: TestRun, problem: str | None) -> TestRun:
     if run.exit_code == 0:
         return replace(run, reason="exit code 0, but no report was written: the runner was ended before its end")
     said = _PYTEST_CODES.get(run.exit_code or 0, f"the runner ended with exit code {run.exit_code}")
-    return replace(run, reason=f"{said}, and no report was written")
+    return replace(run, reason=f"{_cause(run) or said}, and no report was written")
+
+
+def _cause(run: TestRun) -> str:
+    """What pytest says of why it did not begin; "" where it says nothing of the kind."""
+    if run.exit_code != 4:
+        return ""
+    lines = [line for line in run.output_tail.splitlines() if line.strip()]
+    if conftest := next((found[1] for line in lines if (found := _CONFTEST.search(line))), ""):
+        raised = [line.removeprefix("E").strip() for line in lines if line.startswith("E   ")]
+        return f"pytest could not load {conftest}: {_clipped(' '.join(raised[:3]) or lines[-1])}"
+    errors = [line for line in lines if re.match(r"ERROR: (?!usage)|.*: error: ", line)]
+    return f"pytest did not begin: {_clipped(errors[0])}" if errors else ""
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _REASON else f"{text[:_REASON]}…"
+
+
+def _with_missing_variables(run: TestRun) -> TestRun:
+    """With the names of variables that the code wanted, where no test was run for want of them."""
+    if run.status != "failed" or run.exit_code not in (2, 4):
+        return run
+    lines = [line for line in run.output_tail.splitlines() if line.strip()]
+    last = max((number for number, line in enumerate(lines) if line.startswith("E   ")), default=-1)
+    said = unset.told([line.removeprefix("E   ") for line in lines[: last + 1]])
+    return replace(run, reason=f"{run.reason}; {said}") if said else run
 
 
 def _by_report(run: TestRun, report: bytes, tree: Path, runner: str) -> TestRun:

@@ -6,6 +6,7 @@ import py_compile
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import quiet  # noqa: F401  # first: it quiets the import of crewai
@@ -13,6 +14,7 @@ import scenario
 from approved import Approved, approved, ask, change, naively, notes, upgrade
 from places import migrator, place
 
+from backend_crew.crew.model import Status, Stop
 from backend_crew.tools import apply, git
 from backend_crew.tools.alembic import manifest
 from backend_crew.tools.migrations import detect
@@ -283,3 +285,20 @@ def test_case_61_version_stamped_by_hand_after_an_interruption_is_not_taken_for_
         done = found.apply()
         assert (done["status"], CHANGED in done["reason"]) == ("refused", True), done
         assert found.stand.revision == "0002"  # what a check of the version alone would have called applied
+
+
+def test_stopping_before_the_swap_uses_no_approval_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with approved(tmp_path) as case:
+        before = case.database.read_bytes()
+        keep = apply._keep
+
+        def interrupted(*given: Any) -> Path:
+            case.session.stop.set(Stop(Status.INTERRUPTED, "Ctrl-C"))
+            return keep(*given)
+
+        monkeypatch.setattr(apply, "_keep", interrupted)
+        case.apply()
+        (decision,) = [one for one in case.session.journal.decisions(case.session.id) if one.gate == "migrations"]
+        begun = case.session.journal.intent(case.session.id, "apply", decision.hash)
+        assert begun is not None and begun[0] == "begun", "whoever resumes the run takes it up"
+        assert case.database.read_bytes() == before

@@ -7,6 +7,7 @@ from pathlib import Path
 from backend_crew.tools import alembic
 from backend_crew.tools.alembic_box import AlembicRun, engine_of, excerpt, plain_config, point_at, reason_in
 from backend_crew.tools.alembic_box import alembic as call
+from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.history import History
@@ -51,8 +52,16 @@ class AlembicMigrator:
         return ()
 
     def engine(self) -> str:
-        """What the named variable or sqlalchemy.url says."""
-        return engine_of(plain_config(self.tree, self.tool), self.pointing)
+        """What the named variable or sqlalchemy.url says, else what the revisions take from a dialect."""
+        return engine_of(plain_config(self.tree, self.tool), self.pointing, self.texts())
+
+    def texts(self) -> tuple[str, ...]:
+        """The revision files as text; none where the history cannot be read, which is told elsewhere."""
+        try:
+            paths = [file.path for file in alembic.graph(self.tree, self.tool).files]
+        except ToolRetry:
+            return ()
+        return tuple((self.tree / path).read_text(encoding="utf-8", errors="replace") for path in paths)
 
     def lead(self, scratch: Scratch) -> None:
         """By the box's alembic.ini and the named variables."""
@@ -60,18 +69,18 @@ class AlembicMigrator:
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
         """`alembic upgrade`."""
-        return call(self._run(scratch), "upgrade", *move.goal)
+        return self._call(scratch, "upgrade", *move.goal)
 
     def down(self, scratch: Scratch, move: Move) -> Completed:
         """`alembic downgrade`."""
-        return call(self._run(scratch), "downgrade", *(move.start or ("base",)))
+        return self._call(scratch, "downgrade", *(move.start or ("base",)))
 
     def render(self, scratch: Scratch, move: Move, direction: str) -> Script | str:
         """`--sql`, which writes alembic_version's rows too. It needs no database, and fails where a revision does."""
         ends = (move.start, move.goal) if direction == "up" else (move.goal, move.start)
         first, last = (end[0] if end else "base" for end in ends)
         command = "upgrade" if direction == "up" else "downgrade"
-        done = call(self._run(scratch), command, f"{first}:{last}", "--sql")
+        done = self._call(scratch, command, f"{first}:{last}", "--sql")
         if not done.ok:
             return f"the SQL of the {command} cannot be rendered without a database: {reason_in(excerpt(done))}"
         if done.truncated:
@@ -90,9 +99,12 @@ class AlembicMigrator:
         elif direction == "down":
             words = ["downgrade" if word == "upgrade" else word for word in words[:-1]]
             words.append(move.start[0] if move.start else "base")
-        folder = posixpath.dirname(self.tool.config or "") if self.tool.apply_command[:1] == ("alembic",) else ""
+        folder = posixpath.dirname(self.tool.config or "")
         text = " ".join(words)
         return f"cd {folder} && {text}" if folder else text
+
+    def _call(self, scratch: Scratch, command: str, *arguments: str) -> Completed:
+        return call(self._run(scratch), command, *arguments)
 
     def _run(self, scratch: Scratch) -> AlembicRun:
         return point_at(scratch, plain_config(self.tree, self.tool), self.pointing)

@@ -5,7 +5,6 @@ of the repository, and Django runs them where a file stands on one: a move from 
 without a target does; a later move runs only those that its files stand on, and going back undoes exactly these.
 """
 
-import hashlib
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -21,10 +20,9 @@ from backend_crew.tools.migrators.django_box import asked, check, drive, forget,
 from backend_crew.tools.migrators.django_graph import DjangoGraph, key_of, read_graph
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.protocol import SQLITE, Move, Pointing, Scratch, Script
+from backend_crew.tools.migrators.whole import whole_tree
 from backend_crew.tools.process import Completed
 
-_SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__"}
-_NOT_CODE = (".db", ".sqlite", ".sqlite3", ".db-wal", ".db-shm", ".log")
 _ROWS = "SELECT app, name FROM django_migrations"
 
 
@@ -99,14 +97,7 @@ class DjangoMigrator:
 
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """All files: settings name modules in strings and every app is imported, so which ones run cannot be read."""
-        found: dict[str, str] = {}
-        for place, folders, names in os.walk(self.tree):
-            start = Path(place)
-            folders[:] = [name for name in folders if name not in _SKIPPED]
-            links = [name for name in folders if (start / name).is_symlink()]
-            for path in (start / name for name in (*names, *links) if not name.lower().endswith(_NOT_CODE)):
-                found[path.relative_to(self.tree).as_posix()] = hashlib.sha256(_link_or_bytes(path)).hexdigest()
-        return tuple(sorted(found.items()))
+        return whole_tree(self.tree)
 
     def command(self, move: Move, direction: str) -> str:
         """One `migrate app name` for each app; "" where going back to several leaves of an app cannot be typed."""
@@ -156,9 +147,3 @@ def _reached(graph: DjangoGraph, move: Move, app: str, leaves: list[str]) -> boo
     """Whether `migrate app leaf` takes back all files of the app: it takes back what stands on the leaf."""
     own = [file.revision for file in move.files if key_of(file.revision)[0] == app]
     return all(graph.history.follows(name, leaf) for name in own for leaf in leaves)
-
-
-def _link_or_bytes(path: Path) -> bytes:
-    if path.is_symlink():
-        return b"link to " + os.fsencode(path.readlink())
-    return path.read_bytes() if path.is_file() else b""

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend_crew.tools.alembic_box import unset_variable, without_rows
+from backend_crew.tools import unset
+from backend_crew.tools.alembic_box import without_rows
 from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import DjangoSettings
-from backend_crew.tools.errors import ToolFault
+from backend_crew.tools.errors import ToolFault, ToolRetry
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch, Script, Segment
 from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
@@ -87,14 +88,9 @@ def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing)
 
 
 def _in_words(done: Completed) -> Completed:
-    """Without values of rows; a variable that is not set is named in a last line."""
+    """Without values of rows. Raises ToolRetry where a variable that the settings read is not set: nothing was tried."""
     done = dataclasses.replace(done, stderr=without_rows(done.stderr))
-    name = unset_variable([line for line in done.stderr.splitlines() if line.strip()]) if done.exit_code else None
-    if name is None:
-        return done
-    text = (
-        f"the settings read the environment variable {name}, which is not set here: the sandbox has neither .env files "
-        f"nor your variables. Give {name} a default in the settings; if it holds the URL of the database, name it: "
-        f"--database-url-env {name}"
-    )
-    return dataclasses.replace(done, stderr=f"{done.stderr.rstrip()}\n{text}\n")
+    missing = unset.told([line for line in done.stderr.splitlines() if line.strip()]) if done.exit_code else None
+    if missing:
+        raise ToolRetry(missing)
+    return done

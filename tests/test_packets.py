@@ -1,0 +1,77 @@
+"""What the gate of migrations shows: how the tests stand, what it asks, and what became of a request."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import opened
+import pytest
+import scenario
+
+from backend_crew.crew import approvers, gates, packets
+from backend_crew.crew.gates import Packet
+from backend_crew.crew.session import Session
+from backend_crew.tools import git
+
+REVIEW = {
+    "impact": "A column.",
+    "locks": "None to speak of.",
+    "risks": [],
+    "rollback": "Drop the column.",
+    "recommendation": "run",
+    "reason": "It only adds.",
+    "facts": {},
+}
+BASELINE = {"status": "failed", "reason": "pytest could not load conftest.py", "counts": {"passed": 0}, "check": None}
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setenv(scenario.ENV, "")
+    with opened.implementing(tmp_path) as session:
+        yield session
+
+
+def reviewed(session: Session, model: str) -> Packet:
+    """The gate after a layer that wrote this model, a rehearsal that was not possible, and a review."""
+    (session.clone.tree / "app/models.py").write_text(model)
+    commit = git.commit(session.clone, "The data access")
+    journal, run = session.journal, session.id
+    journal.record(run, "implement_data_access", "ChangeSet", {"summary": "Built it.", "facts": {}}, commit)
+    facts: dict[str, Any] = {
+        name: [] for name in ("files", "pending", "executed", "steps", "findings", "start", "goal")
+    }
+    facts |= {"status": "not rehearsed", "reason": "no sandbox", "data": "none", "sql_up": None, "sql_down": None}
+    facts |= {"target": {"kind": "none", "reason": "no database was named"}, "apply_command": "alembic upgrade head"}
+    journal.record(run, "rehearse", "Rehearsal", facts, None)
+    journal.record(run, "review_migrations", "MigrationReview", REVIEW, None)
+    return packets.build(session, "migrations")
+
+
+def test_what_this_run_will_not_apply_it_does_not_ask_to_run(session: Session) -> None:
+    packet = reviewed(session, scenario.MODELS)
+    assert packet.question.startswith("Do you approve these migrations?") and "does not apply them" in packet.question
+
+
+def test_it_says_that_the_tests_have_not_run_and_how_they_stood(session: Session) -> None:
+    text = reviewed(session, scenario.MODELS).text
+    assert "has not run on this change yet" in text and "Before the change: not run" in text
+    session.journal.record(session.id, "baseline", "Baseline", BASELINE, None)
+    text = reviewed(session, scenario.MODELS).text
+    assert "Before the change: FAILED; pytest could not load conftest.py" in text
+    assert "cannot tell what the change breaks" in text
+    passed = {**BASELINE, "status": "passed", "reason": "3 tests passed", "counts": {"passed": 3}}
+    session.journal.record(session.id, "baseline", "Baseline", passed, None)
+    text = reviewed(session, scenario.MODELS).text
+    assert "Before the change: passed; 3 tests passed" in text and "cannot tell" not in text
+
+
+def test_the_second_round_shows_the_request_and_what_changed_since(session: Session) -> None:
+    first = reviewed(session, scenario.MODELS)
+    assert "Changed since" not in first.text
+    row = session.journal.open_gate(session.id, "migrations", first.as_json(), first.digest)
+    ruling = approvers.Ruling(gates.CHANGES, "An index on archived, please.", "implementation", first.digest)
+    approvers.decide(session.journal, session.id, row, ruling, approvers.By("library", "a person"))
+    second = reviewed(session, scenario.MODELS + "INDEX = 1\n")
+    assert "## Changed since round 1" in second.text
+    assert "You asked for: An index on archived, please." in second.text and "+INDEX = 1" in second.text
