@@ -1,7 +1,7 @@
 """What one case of the corpus is: a repository, new migrations in it, and the verdict that they must get."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend_crew.tools.guard import CLEAN, FAILED, FINDINGS, NOT_REHEARSED
@@ -49,3 +49,13 @@ class Case:
     def title(self) -> str:
         """Unlike any other's."""
         return f"{self.family}-{self.engine}-{self.name}"
+
+
+def missed(case: Case, why: str, today: Verdict) -> Case:
+    """A case that the guard gets wrong today."""
+    return replace(case, miss=why, today=today)
+
+
+def beside(case: Case, files: Mapping[str, str]) -> Case:
+    """A case with more new files."""
+    return replace(case, files={**case.files, **files})

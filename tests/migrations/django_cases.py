@@ -18,6 +18,7 @@ from migrations.cases import (
     UNSAFE,
     Case,
     Verdict,
+    missed,
 )
 from sql_projects import POSTGRESQL, SQLITE
 
@@ -41,12 +42,10 @@ def _case(
     top: str = "",
     extra: str = "",
     files: dict[str, str] | None = None,
-    miss: str = "",
-    today: Verdict | None = None,
 ) -> Case:
     """A case of one new migration of the app shop, or of `files`."""
     new = shop("0003_new", *operations, top=top, extra=extra) if files is None else files
-    return Case(name, "django", dialect, kind, must, partial(_lay, dialect), new, "", miss, today)
+    return Case(name, "django", dialect, kind, must, partial(_lay, dialect), new)
 
 
 _lite, _pg = partial(_case, SQLITE), partial(_case, POSTGRESQL)
@@ -116,14 +115,16 @@ DJANGO: tuple[Case, ...] = (
         "migrations.RunPython(run, migrations.RunPython.noop)",
         top=_CLOSE.format("filter(total__gt=1).delete()"),
     ),
-    _lite(
-        LOSSY,
-        "delete-in-python-that-made-up-rows-lack",
-        Verdict(FINDINGS, "shop_order"),
-        "migrations.RunPython(run, migrations.RunPython.noop)",
-        top=_CLOSE.format("filter(status='cancelled').delete()"),
-        miss="Python is not read, and no made-up row is among those deleted; that code works on rows is a warning",
-        today=Verdict(CLEAN, "data-in-schema-migration"),
+    missed(
+        _lite(
+            LOSSY,
+            "delete-in-python-that-made-up-rows-lack",
+            Verdict(FINDINGS, "shop_order"),
+            "migrations.RunPython(run, migrations.RunPython.noop)",
+            top=_CLOSE.format("filter(status='cancelled').delete()"),
+        ),
+        "Python is not read, and no made-up row is among those deleted; that code works on rows is a warning",
+        Verdict(CLEAN, "data-in-schema-migration"),
     ),
     _lite(
         LOSSY,
@@ -146,15 +147,17 @@ DJANGO: tuple[Case, ...] = (
         'migrations.RunSQL("UPDATE shop_order SET nothing = 1", "")',
         extra="atomic = False",
     ),
-    _lite(
-        RACING,
-        "loss-only-where-there-is-much",
-        Verdict(FINDINGS, "shop_order"),
-        "migrations.RunPython(run, migrations.RunPython.noop)",
-        top="def run(apps, editor):\n    orders = apps.get_model('shop', 'Order').objects\n"
-        "    if orders.count() > 1000:\n        orders.all().delete()\n",
-        miss="Python is not read, and three made-up rows are not many; that code works on rows is a warning",
-        today=Verdict(CLEAN, "data-in-schema-migration"),
+    missed(
+        _lite(
+            RACING,
+            "loss-only-where-there-is-much",
+            Verdict(FINDINGS, "shop_order"),
+            "migrations.RunPython(run, migrations.RunPython.noop)",
+            top="def run(apps, editor):\n    orders = apps.get_model('shop', 'Order').objects\n"
+            "    if orders.count() > 1000:\n        orders.all().delete()\n",
+        ),
+        "Python is not read, and three made-up rows are not many; that code works on rows is a warning",
+        Verdict(CLEAN, "data-in-schema-migration"),
     ),
     _lite(
         STRUCTURE,
@@ -190,13 +193,15 @@ DJANGO: tuple[Case, ...] = (
         Verdict(FINDINGS, "index-not-concurrent"),
         'migrations.AddIndex("order", models.Index(fields=["status"], name="by_status"))',
     ),
-    _pg(
-        UNSAFE,
-        "type-change-that-rewrites",
-        Verdict(FINDINGS, "total"),
-        'migrations.AlterField("order", "total", models.BigIntegerField(default=0))',
-        miss="what the field was is in another file, so the lint only warns; the trace sees the rewrite and no verdict uses it",
-        today=Verdict(CLEAN, "alter-field"),
+    missed(
+        _pg(
+            UNSAFE,
+            "type-change-that-rewrites",
+            Verdict(FINDINGS, "total"),
+            'migrations.AlterField("order", "total", models.BigIntegerField(default=0))',
+        ),
+        "what the field was is in another file, so the lint only warns; the trace sees the rewrite and no verdict uses it",
+        Verdict(CLEAN, "alter-field"),
     ),
     _pg(
         LOSSY,

@@ -74,17 +74,13 @@ def sql_case(
     *ways: tuple[str, str | None],
     tool: str = "goose",
     mark: str = "",
-    extra: Mapping[str, str] | None = None,
     live: str = "",
-    miss: str = "",
-    today: Verdict | None = None,
 ) -> Case:
     """A case of new migrations, each given as its way up and its way down (None: there is none)."""
     files: dict[str, str] = {}
     for number, (up, down) in enumerate(ways, 2):
         files |= files_of(tool, number, _ended(up), None if down is None else _ended(down), mark)
-    files |= extra or {}
-    return Case(name, "sql", dialect, kind, must, partial(lay, tool, dialect), files, live, miss, today)
+    return Case(name, "sql", dialect, kind, must, partial(lay, tool, dialect), files, live)
 
 
 def _ended(sql: str) -> str:

@@ -16,6 +16,8 @@ from migrations.cases import (
     UNSAFE,
     Case,
     Verdict,
+    beside,
+    missed,
 )
 from migrations.sql_base import sql_case
 from sql_projects import POSTGRESQL
@@ -62,23 +64,25 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         ("ALTER TABLE coupons VALIDATE CONSTRAINT owner", "SELECT 1"),
         tool="golang-migrate",
     ),
-    _case(
-        SAFE,
-        "not-null-by-a-check",
-        Verdict(CLEAN),
-        ("UPDATE orders SET note = '' WHERE note IS NULL", "SELECT 1"),
-        (
-            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
-            "ALTER TABLE orders DROP CONSTRAINT note_there",
+    missed(
+        _case(
+            SAFE,
+            "not-null-by-a-check",
+            Verdict(CLEAN),
+            ("UPDATE orders SET note = '' WHERE note IS NULL", "SELECT 1"),
+            (
+                "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
+                "ALTER TABLE orders DROP CONSTRAINT note_there",
+            ),
+            (
+                "ALTER TABLE orders VALIDATE CONSTRAINT note_there;\nALTER TABLE orders ALTER COLUMN note SET NOT NULL;\n"
+                "ALTER TABLE orders DROP CONSTRAINT note_there",
+                "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID;\n"
+                "ALTER TABLE orders ALTER COLUMN note DROP NOT NULL",
+            ),
         ),
-        (
-            "ALTER TABLE orders VALIDATE CONSTRAINT note_there;\nALTER TABLE orders ALTER COLUMN note SET NOT NULL;\n"
-            "ALTER TABLE orders DROP CONSTRAINT note_there",
-            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID;\n"
-            "ALTER TABLE orders ALTER COLUMN note DROP NOT NULL",
-        ),
-        miss="each file is linted alone, so the check of the file before does not excuse SET NOT NULL",
-        today=Verdict(FINDINGS, "set-not-null"),
+        "each file is linted alone, so the check of the file before does not excuse SET NOT NULL",
+        Verdict(FINDINGS, "set-not-null"),
     ),
     _case(
         SAFE,
@@ -91,16 +95,18 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         ),
         mark=_OUTSIDE,
     ),
-    _case(
-        SAFE,
-        "widen-varchar",
-        Verdict(CLEAN),
-        (
-            "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(200)",
-            "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(80)",
+    missed(
+        _case(
+            SAFE,
+            "widen-varchar",
+            Verdict(CLEAN),
+            (
+                "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(200)",
+                "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(80)",
+            ),
         ),
-        miss="the old length is in another file, so every new length is taken for a rewrite; the trace knows better",
-        today=Verdict(FINDINGS, "change-type"),
+        "the old length is in another file, so every new length is taken for a rewrite; the trace knows better",
+        Verdict(FINDINGS, "change-type"),
     ),
     _case(
         UNSAFE,
@@ -174,17 +180,19 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         tool="golang-migrate",
     ),
     _case(IRREVERSIBLE, "tool-without-a-way-back", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None), tool="prisma"),
-    _case(
-        IRREVERSIBLE,
-        "way-back-raises",
-        Verdict(CLEAN, "is irreversible"),
-        (
-            _PHONE[0],
-            "-- +goose StatementBegin\nDO $$ BEGIN RAISE EXCEPTION 'there is no way back'; END $$;\n"
-            "-- +goose StatementEnd\n-- ;",
+    missed(
+        _case(
+            IRREVERSIBLE,
+            "way-back-raises",
+            Verdict(CLEAN, "is irreversible"),
+            (
+                _PHONE[0],
+                "-- +goose StatementBegin\nDO $$ BEGIN RAISE EXCEPTION 'there is no way back'; END $$;\n"
+                "-- +goose StatementEnd\n-- ;",
+            ),
         ),
-        miss="a way back in SQL that only raises is not told from one that breaks, so the step fails",
-        today=Verdict(FAILED, "'down'"),
+        "a way back in SQL that only raises is not told from one that breaks, so the step fails",
+        Verdict(FAILED, "'down'"),
     ),
     _case(
         LOSSY,
@@ -315,21 +323,23 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         ),
         tool="golang-migrate",
     ),
-    _case(
-        STRUCTURE,
-        "two-files-of-one-version",
-        Verdict(NOT_REHEARSED, "both have version 2"),
-        _PHONE,
-        tool="flyway",
-        extra={"sql/V2.0__other.sql": "SELECT 1;\n"},
+    beside(
+        _case(
+            STRUCTURE,
+            "two-files-of-one-version",
+            Verdict(NOT_REHEARSED, "both have version 2"),
+            _PHONE,
+            tool="flyway",
+        ),
+        {"sql/V2.0__other.sql": "SELECT 1;\n"},
     ),
-    _case(
-        STRUCTURE,
-        "statement-without-an-end",
-        Verdict(NOT_REHEARSED, "has no end"),
-        _PHONE,
-        extra={
-            "db/migrations/00003_open.sql": "-- +goose Up\nCREATE TABLE t (id int)\n\n-- +goose Down\nDROP TABLE t;\n"
-        },
+    beside(
+        _case(
+            STRUCTURE,
+            "statement-without-an-end",
+            Verdict(NOT_REHEARSED, "has no end"),
+            _PHONE,
+        ),
+        {"db/migrations/00003_open.sql": "-- +goose Up\nCREATE TABLE t (id int)\n\n-- +goose Down\nDROP TABLE t;\n"},
     ),
 )
