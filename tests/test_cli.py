@@ -396,10 +396,8 @@ def test_a_finished_run_can_be_listed_shown_reported_verified_and_discarded(stan
     assert call("discard", stand.run).code == 2
     assert stand.branch in stand.branches()
     assert call("discard", stand.run, "--yes").code == 0
-    assert [one["status"] for one in call("runs", "--json").json] == ["discarded"]
     assert "discarded" in call("runs").out and "rejected" not in call("runs").out
-    assert stand.branches() == {"main"}
-    assert not stand.tree.exists()
+    assert stand.branches() == {"main"} and not stand.tree.exists()
 
 
 @pytest.mark.parametrize(
