@@ -31,8 +31,9 @@ from backend_crew.tools.sources import Source
 from backend_crew.tools.violations import violations
 
 COPY = "copy of the database"
-SCHEMA = "copy of the schema, with generated rows"
+SCHEMA = "generated rows in a copy of the schema"
 GENERATED = "generated rows"
+NOTHING = "no rows, as nothing was there before"
 _VIOLATIONS = 6  # each costs a run of the tool
 _ELSEWHERE = (
     "the migration tool ended without an error, but the database it was led to is not where it should be: "
@@ -58,7 +59,7 @@ class Rehearsal:
 
     status: str  # "passed", "failed" or "not rehearsed"
     reason: str
-    data: str = GENERATED  # or COPY, or SCHEMA where the database is large
+    data: str = GENERATED  # or COPY, SCHEMA where the database is large, NOTHING before the first migration
     steps: tuple[Step, ...] = ()
     findings: tuple[Finding, ...] = ()
     sql_up: str | None = None
@@ -140,7 +141,7 @@ def _plan(migrator: Migrator, before: Sequence[str] | None, target: str | None, 
     one_line = not history.cumulative or all(
         history.follows(file.revision, one) for file in move.files for one in move.start
     )
-    data = GENERATED if source is None else COPY if source.whole else SCHEMA
+    data = (GENERATED if move.start else NOTHING) if source is None else COPY if source.whole else SCHEMA
     return Plan(history, move, dialect, data, one_line)
 
 
