@@ -305,7 +305,9 @@ def _constraint(rule: str, position: int, name: str) -> Callable[[ast.Call, str 
             return
         revision.context.changed(table, call.lineno)
         if not (safe and revision.context.dialect == "postgresql"):
-            revision.add(rule, call, f"Constraint {written(argument(call, 'constraint_name', 0))} of {table} is added")
+            named = written(argument(call, "constraint_name", 0))
+            what = f"A constraint of {table}" if named == "None" else f"Constraint {named} of {table}"
+            revision.add(rule, call, f"{what} is added")
 
     return judge
 
