@@ -1,5 +1,6 @@
 """The one place of a run where approved migrations reach a person's database: exactly those, once, or not at all."""
 
+import contextlib
 import dataclasses
 import hashlib
 import tempfile
@@ -46,7 +47,9 @@ def target(session: Session) -> Payload:
             f"{path} does not exist" if path else f"{name} names neither a SQLite file nor PostgreSQL; apply by hand"
         )
         return {"kind": "none" if path else "other", "reason": missing}
-    words = migrator.history().label(found) if found else None
+    words: str | None = ", ".join(found) or None
+    with contextlib.suppress(ToolError):  # what is wrong with the files is told by the rehearsal
+        words = migrator.history().label(found) if found else None
     place = {"recorded": list(found), "revision": words, "variable": name}
     if isinstance(source, PostgresSource):
         which, standby = source.identity()
@@ -63,7 +66,8 @@ def manifest(session: Session, files: list[str]) -> str:
     """SHA-256 over every repository file that applying would execute."""
     entries = [(one["path"], one["sha256"]) for one in (shown_file(session, path) for path in files)]
     if (migrator := databases.migrator(session)) is not None:
-        entries += migrator.manifest()
+        with contextlib.suppress(ToolError):  # files that cannot be read are not applied: the rehearsal says so
+            entries += migrator.manifest()
     return sha256(canonical(sorted(set(entries))))
 
 

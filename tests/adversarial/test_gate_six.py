@@ -96,9 +96,12 @@ def test_code_that_the_migration_imports_is_shown(tmp_path: Path) -> None:
         call("write_file", path=scenario.MIGRATION, text=migration),
         call("write_file", path="app/ops.py", text=helper),
     )
-    run = Run(tmp_path, dict(scenario.FILES), _written(*calls, design=design))
+    run = Run(
+        tmp_path, dict(scenario.FILES), {**_written(*calls, design=design), "review_migrations": [submit(**WARY)]}
+    )
     run.finish()
     assert "HELPERBYTES" in run.gate()
+    assert "the rendered SQL and the tool's own run differ" in run.gate()
     assert "executed when applying" in run.gate()
 
 
