@@ -79,7 +79,7 @@ def outside_marks(turn: Turn) -> Iterator[str]:
     """What a model was told that does not stand between two marks of one number; its own words left out."""
     for one in turn.messages:
         if one.get("role") != "assistant":
-            yield re.sub(r"<data (\w{8})>\n.*?\n</data \1>", "", str(one.get("content")), flags=re.S)
+            yield re.sub(r"<data (\w{8})>.*?</data \1>", "", str(one.get("content")), flags=re.S)
 
 
 def orders_outside(stand: driving.Stand) -> list[str]:
@@ -136,7 +136,7 @@ def test_66_the_control_without_marks_or_with_marks_that_can_be_guessed_orders_g
 ) -> None:
     monkeypatch.setenv(scenario.ENV, "")
     with monkeypatch.context() as patched:
-        patched.setattr(Session, "as_data", lambda self, text: text)
+        patched.setattr(Session, "as_data", lambda self, text, bound=str: bound(text))
         assert orders_outside(_analysed(lay_out(tmp_path / "plain")))
     with monkeypatch.context() as patched:
         patched.setattr(session, "token_hex", lambda count: "0" * count * 2)
