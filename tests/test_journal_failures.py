@@ -102,7 +102,8 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://u:sesame@localhost/x", r"needs a driver: pip install psycopg2?$"),
+        ("mysql+pymysql://u:sesame@localhost/x", r"needs a driver: pip install pymysql$"),
+        ("postgresql+psycopg://u:sesame@localhost:1/x", r"cannot be opened: connection failed"),
         ("nosuch://localhost/x", "cannot be opened: .*nosuch"),
         ("sqlite://localhost:port/x", "cannot be opened: "),
         ("this is no url", "cannot be opened: Could not parse"),
