@@ -221,14 +221,15 @@ LOSING = {
 SIDE = "CREATE SCHEMA side; CREATE TABLE side.kept (id int); INSERT INTO side.kept VALUES (1);"
 
 
-@pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize(("statement", "kind"), LOSING.items())
+@pytest.mark.parametrize(
+    ("statement", "kind", "large"),
+    # Values within a large table are not counted.
+    [(*case, large) for case in LOSING.items() for large in (False, True) if not (large and "NULL" in case[0])],
+)
 def test_a_loss_that_was_not_shown_is_rolled_back(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str, kind: str, large: bool
 ) -> None:
     if large:
-        if "NULL" in statement:
-            pytest.skip("values within a large table are not counted")
         monkeypatch.setattr(pg_survey, "LARGE_BYTES", 0)
     this = case(postgres, tmp_path, one(COUNTED, statement), setup=OLD + SIDE)
     with pytest.raises(ToolRefused, match=r"what the rehearsal did not show: .*; nothing was applied"):

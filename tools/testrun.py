@@ -276,7 +276,8 @@ def _by_report(run: TestRun, report: bytes, tree: Path, runner: str) -> TestRun:
     status, reason = _judged(run.exit_code, cases, claimed)
     if status == "passed" and runner == "pytest" and (strange := _not_in_tree(cases, tree)):
         return replace(known, reason=f"the report names tests of a file that the repository does not have: {strange}")
-    return replace(known, status=status, reason=reason)
+    # pytest may write an empty report although it did not begin.
+    return replace(known, status=status, reason=_cause(run) or reason)
 
 
 def _judged(exit_code: int | None, cases: Sequence[TestCase], claimed: int) -> tuple[str, str]:
