@@ -1,0 +1,1 @@
+"""What the code holds, read from its syntax: symbols, imports, and a map of what matters."""
