@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from crewai import LLM, BaseLLM
@@ -51,11 +52,18 @@ class Stopped(HookAborted):
 
 
 class ProviderModel:
-    """A real model behind CrewAI's own client."""
+    """A real model behind CrewAI's own client, which is made when it is first needed: making one takes a tenth of a second."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._llm = _client(name)
+
+    @cached_property
+    def _llm(self) -> LLM | BaseLLM:
+        return _client(self.name)
+
+    def check(self) -> None:
+        """Raise ModelError for a name that cannot be used."""
+        self._llm  # noqa: B018  # making the client is the check
 
     def ask(self, turn: Turn) -> Reply:
         """One request to the provider; its errors come out as they are."""

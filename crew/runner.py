@@ -95,6 +95,7 @@ class Models:
     def __init__(self, run: Run, *, record: Path | None = None, only: Model | None = None) -> None:
         self._run, self._record, self.only = run, record, only
         self._open: dict[str, Model] = {}
+        self._checked: set[str] = set()
         if isinstance(only, Replay):
             only.check(inputs_of(run))
 
@@ -112,6 +113,9 @@ class Models:
 
         name = role.llm or self._run.options.get("model") or settings.get("MODEL") or settings.DEFAULT_MODEL
         model = ProviderModel(name)
+        if name not in self._checked:  # before anything is spent, and once for all roles that share it
+            model.check()
+            self._checked.add(name)
         if self._record is None:
             return model
         head = {"recording": 1, "made": now()[:10], "source": name, "inputs": vars(inputs_of(self._run))}

@@ -357,7 +357,7 @@ def test_clone_refuses_a_folder_in_use_and_a_head_that_is_gone(repository: Path,
     found = git.inspect(repository)
     with pytest.raises(ToolRefused, match="not empty"):
         git.clone(found, tmp_path / "used", include_dirty=False, denied=denied)
-    gone = git.Repository(found.root, "0" * 40, "main", (), found.git)
+    gone = git.Repository(found.root, "0" * 40, "main", found.git)
     with pytest.raises(ToolRefused, match="changed while"):
         git.clone(gone, tmp_path / "state", include_dirty=False, denied=denied)
 

@@ -434,7 +434,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("default")  # crewai's imports of optional clients warn
 def test_a_model_that_cannot_be_opened_says_what_to_do(name: str, says: str) -> None:
     with pytest.raises(ModelError) as caught:
-        ProviderModel(name)
+        ProviderModel(name).check()
     assert says in str(caught.value)
     assert caught.value.exit_code == 4
 

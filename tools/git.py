@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from backend_crew.tools import process
@@ -25,13 +26,17 @@ _SUBMODULE = "160000"
 
 @dataclass(frozen=True)
 class Repository:
-    """The person's repository as it was looked at; `dirty` names changed and untracked files, ignored ones left out."""
+    """The person's repository as it was looked at."""
 
     root: Path
     head: str
     branch: str | None
-    dirty: tuple[str, ...]
     git: Path = Path("/usr/bin/git")
+
+    @cached_property
+    def dirty(self) -> tuple[str, ...]:
+        """Changed and untracked files, ignored ones left out; looked for once, when they are first asked for."""
+        return _dirty(Git(self.git, owner=owner_of(self.root / ".git")), self.root, self.head)
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,7 @@ def inspect(path: Path, *, search_path: str = process.SEARCH_PATH) -> Repository
     if partial.stdout.strip():
         raise ToolRefused(f"{root} is a partial clone, its objects are incomplete: clone it without --filter.")
     branch = git.run("symbolic-ref", "-q", "--short", "HEAD", cwd=root, ok=(0, 1)).stdout.strip()
-    head_sha = commit.stdout.strip()
-    return Repository(root, head_sha, branch or None, _dirty(git, root, head_sha), git.program)
+    return Repository(root, commit.stdout.strip(), branch or None, git.program)
 
 
 def clone(repository: Repository, into: Path, *, include_dirty: bool, denied: Callable[[str], bool]) -> Clone:
@@ -281,8 +285,8 @@ def _sha(text: str) -> str:
 def _dirty(git: Git, root: Path, commit: str) -> tuple[str, ...]:
     """Compare the tree through a git directory of our own: the repository's would run its fsmonitor and filters."""
     common = (root / git.line("rev-parse", "--git-common-dir", cwd=root)).resolve()
-    index = root / git.line("rev-parse", "--git-path", "index", cwd=root)
-    form = git.line("rev-parse", "--show-object-format", cwd=root)
+    index_path, _, form = git.line("rev-parse", "--git-path", "index", "--show-object-format", cwd=root).rpartition("\n")
+    index = root / index_path
     with scratch() as folder:
         ours = Git(git.program, git_dir=folder / "scan.git", settings=_byte_settings(git, root))
         ours.run("init", "--quiet", "--bare", "--template=", f"--object-format={form}", cwd=folder)
@@ -307,12 +311,11 @@ def _dirty(git: Git, root: Path, commit: str) -> tuple[str, ...]:
 
 
 def _byte_settings(git: Git, root: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _BYTE_SETTINGS:
-        value = git.run("config", "--get", name, cwd=root, ok=()).stdout.strip()
-        if re.fullmatch(r"[A-Za-z0-9]{1,8}", value):
-            found[name] = value
-    return found
+    names = "|".join(re.escape(name) for name in _BYTE_SETTINGS)
+    said = git.run("config", "-z", "--get-regexp", f"^({names})$", cwd=root, ok=()).stdout
+    # a name may be set several times; git uses the last
+    pairs = (entry.partition("\n")[::2] for entry in said.split("\0"))
+    return {name: value for name, value in pairs if re.fullmatch(r"[A-Za-z0-9]{1,8}", value)}
 
 
 def _clone_bare(repository: Repository, git_dir: Path) -> None:
