@@ -7,7 +7,7 @@ from typing import Any
 from crewai import Agent, Task
 from pydantic import PrivateAttr
 
-from backend_crew.crew import checks, gates, packets, permissions, prompts, stages, steps, toolbox
+from backend_crew.crew import checks, examination, gates, packets, permissions, prompts, stages, steps, toolbox
 from backend_crew.crew.artifacts import Analysis, Answers, Questions, Requirements
 from backend_crew.crew.journal import PARTIAL, canonical
 from backend_crew.crew.llm import ModelDoor, Stopped
@@ -115,7 +115,7 @@ def _needless(session: Session, spec: TaskSpec) -> str | None:
         return str(facts.get("reason")) if not facts.get("files") else None
     if spec.layer == stages.REPAIR:
         payload = session.payload("verify") or {}
-        if payload.get("verdict") != "red":
+        if payload.get("verdict") != "red" and not examination.blocking(payload):
             return f"nothing to repair: the tests are {payload.get('verdict')}"
     return None
 
@@ -157,8 +157,7 @@ class HumanAgent(_RunAgent):
         if recorded is not None and not _out_of_date(session, spec):
             return recorded
         assert spec.gate is not None
-        if spec.gate == "migrations" and not (session.payload("rehearse") or {}).get("files"):
-            reason = str((session.payload("rehearse") or {}).get("reason"))
+        if reason := _nothing_to_decide(session, spec.gate):
             session.journal.record(session.id, spec.name, "Skipped", {"reason": reason}, None)
             return reason
         git.reset(session.clone, session.head())
@@ -172,6 +171,16 @@ class HumanAgent(_RunAgent):
             session.note("gate opened", gate=spec.gate, round=row.round, digest=row.digest)
             raise Stopped(Stop(Status.WAITING, packet.question, gate=spec.gate, task=spec.name))
         return _follow(session, spec, decision)
+
+
+def _nothing_to_decide(session: Session, gate: str) -> str:
+    """Why a gate does not open, shown by the records; empty where it does."""
+    if gate == "migrations":
+        facts = session.payload("rehearse") or {}
+        return "" if facts.get("files") else str(facts.get("reason"))
+    if gate == gates.FINDINGS:
+        return examination.nothing_to_accept(session.payload("recheck") or {})
+    return ""
 
 
 def _lapsed(session: Session, decision: Decision) -> bool:
@@ -198,7 +207,7 @@ def _follow(session: Session, spec: TaskSpec, decision: Any) -> str:
     if decision.verdict == gates.CHANGES:
         route(session, spec, decision.to_stage)
         raise Stopped(Stop(Status.RUNNING, f"changes requested in {decision.to_stage}"))
-    if decision.verdict == gates.REJECT and spec.gate != "migrations":
+    if decision.verdict == gates.REJECT and spec.gate not in ("migrations", gates.FINDINGS):
         raise Stopped(Stop(Status.REJECTED, decision.reason, gate=spec.gate))
     kind, payload = (
         "Decision",

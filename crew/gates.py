@@ -11,6 +11,9 @@ from backend_crew.crew.journal import GateRow, canonical, sha256
 APPROVE, CHANGES, REJECT, ANSWERED = "approve", "request-changes", "reject", "answered"
 VERDICTS = (APPROVE, CHANGES, REJECT)
 
+#: The gate at which accepting something is a statement of its own, so that it needs a reason.
+FINDINGS = "findings"
+
 #: Opened only when an agent asks for a file outside the approved plan.
 SCOPE = stages.Gate("scope", "implementation", "May the implementer also change this file?", ())
 
@@ -65,8 +68,8 @@ def check(gate: str, verdict: str, reason: str, to_stage: str) -> str:
     if verdict not in allowed and not (gate == "answers" and verdict == ANSWERED):
         use = "answer it with `backend-crew answer`" if gate == "answers" else f"say one of: {', '.join(allowed)}"
         raise DecisionRefused(f"{verdict!r} is not possible at gate {gate!r}; {use}")
-    if verdict in (CHANGES, REJECT) and not reason.strip():
-        raise DecisionRefused(f"{verdict} needs a reason")
+    if not reason.strip() and (verdict in (CHANGES, REJECT) or (verdict == APPROVE and gate == FINDINGS)):
+        raise DecisionRefused(f"{verdict} needs a reason" + (" at this gate" if verdict == APPROVE else ""))
     if verdict != CHANGES:
         return ""
     target = to_stage or known.routes[0]

@@ -83,6 +83,7 @@ def _finished(facts: Mapping[str, Any]) -> list[str]:
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),
         f"criteria:   {shown} of {len(facts['criteria'])} shown by passing tests",
         *(f"security:   {one['severity']}: {one['problem']}" for one in facts["security"]),
+        *(f"finding:    {reporting.finding_line(one)}" for one in facts["findings"] if one["severity"] == "error"),
         *(f"altered:    {one['name']} in {one['path']}: {one['what']}" for one in facts["altered"]),
         *(f"test:       {one['name']} in {one['path']}: {one['what']}" for one in facts.get("tests_changed", ())),
     ]

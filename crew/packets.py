@@ -19,7 +19,8 @@ DIFF_LIMIT = 20_000
 
 def build(session: Session, gate: str) -> Packet:
     """The packet of a gate as the records stand now."""
-    return {"answers": _answers, "design": _design, "migrations": _migrations}[gate](session)
+    made = {"answers": _answers, "design": _design, "migrations": _migrations, gates.FINDINGS: _findings}
+    return made[gate](session)
 
 
 def _packet(
@@ -155,6 +156,24 @@ def _migrations(session: Session) -> Packet:
     known = established.about_migrations(session, facts, len(all_altered(session)))
     data = {"files": [one["path"] for one in facts["files"]], "facts": known}
     return _packet(session, "migrations", "\n".join(part for part in parts if part), bound, data, question)
+
+
+def _findings(session: Session) -> Packet:
+    """Everything that the checks found in the finished change; the decision covers what blocks."""
+    output = session.journal.output(session.id, "recheck")
+    assert output is not None
+    open_ones = [one for one in output.payload["findings"] if one["severity"] == "error"]
+    others = [one for one in output.payload["findings"] if one["severity"] != "error"]
+    parts = [f"# {len(open_ones)} findings in the finished change\n"]
+    parts.append(
+        "Accepting them, with a reason, makes this a finished run, and the report names them, the reason and you. "
+        "Asking for changes sends them back to the tests. Rejecting them ends the run as unverified, branch kept.\n"
+    )
+    parts.append(render.findings(open_ones))
+    parts.append("## Also found\n\n" + render.findings(others) if others else "")
+    parts.append("## Tests\n\n" + "".join(f"- {line}\n" for line in reporting.test_lines(output.payload)))
+    bound = {"record": output.digest, "round": output.round, "commit": git.head(session.clone)}
+    return _packet(session, gates.FINDINGS, "\n".join(part for part in parts if part), bound, {"findings": open_ones})
 
 
 def _tests(session: Session) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from backend_crew.crew import gates, render, stages
+from backend_crew.crew import gates, render, reporting, stages
 from backend_crew.crew.artifacts import ChangeSet, Design, Questions
 from backend_crew.crew.journal import Output
 from backend_crew.crew.roles import TaskSpec
@@ -263,10 +263,12 @@ def raised(text: str, known: str) -> str:
 
 
 def failures(session: Session) -> str:
-    """The failing tests, each with the end of its message."""
+    """The failing tests, each with the end of its message, and what else keeps the change from being finished."""
     payload = session.payload("verify") or {}
     red = payload.get("against", {}).get("newly failing", []) or list(payload.get("messages", {}))
     lines = [f"- {name}\n{payload['messages'].get(name, '')[-1200:]}" for name in red[:10]]
+    errors = [one for one in payload.get("findings", ()) if one["severity"] == "error"]
+    lines += [f"- {reporting.finding_line(one)}" for one in errors[:20]]
     return "\n".join(lines) or f"{payload.get('why', '')}\n{payload.get('output_tail', '')}"
 
 

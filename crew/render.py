@@ -311,6 +311,11 @@ def _locks(facts: Mapping[str, Any]) -> str:
     )
 
 
+def findings(found: Iterable[Mapping[str, Any]]) -> str:
+    """What checks of the change found, each with its place and what would settle it."""
+    return _bullets(map(reporting.finding_line, found)) or NOTHING
+
+
 def lint(facts: Mapping[str, Any]) -> str:
     """What the linters say about the files of a rehearsal's record, the worst first; bounded, each on its own line."""
     found, files = facts.get("lint"), [one["path"] for one in (*facts["files"], *facts.get("pending", ()))]

@@ -53,6 +53,7 @@ def report(facts: Mapping[str, Any]) -> str:
             for one in facts["security"]
         )
     )
+    parts.append("## What the checks found\n\n" + _accepted(facts) + _lines(map(finding_line, facts["findings"])))
     if facts["repair"]:
         parts.append(f"## Repaired after red tests\n\n{facts['repair']}\n")
     parts.append(
@@ -73,6 +74,21 @@ def report(facts: Mapping[str, Any]) -> str:
     )
     parts.append("## Next steps\n\n" + _lines(facts["next"]))
     return "\n".join(parts)
+
+
+def finding_line(one: Mapping[str, Any]) -> str:
+    """A finding with its place and what would settle it."""
+    place = f" ({one['path']}:{one['line']})" if one["line"] else f" ({one['path']})" if one["path"] else ""
+    return f"**{one['severity']}** {one['check']}, {one['rule']}: {one['text']}{place}. To settle it: {one['fix']}"
+
+
+def _accepted(facts: Mapping[str, Any]) -> str:
+    """What a person decided about the errors among the findings."""
+    decided = facts["accepted"]
+    if not decided:
+        return ""
+    word = "Accepted" if decided["verdict"] == "approve" else "Not accepted"
+    return f"{word} by {decided['by']}, {decided['at']}: {decided['reason']}\n\n"
 
 
 def _since(facts: Mapping[str, Any]) -> str:

@@ -61,6 +61,12 @@ GATES: tuple[Gate, ...] = (
         ("design", "clarification", "analysis"),
     ),
     Gate("migrations", "migrations", "Can I run these database migrations?", ("implementation",)),
+    Gate(
+        "findings",
+        "testing",
+        "These findings keep the run from being called finished. Do you accept them as they are?",
+        ("testing",),
+    ),
 )
 GATE_BY_NAME: dict[str, Gate] = {gate.name: gate for gate in GATES}
 
@@ -99,6 +105,7 @@ SKELETON: tuple[Must, ...] = (
     Must("migrations", gate="migrations"),
     _TEST_REPORT,
     _REPAIR,
+    Must("testing", gate="findings"),
 )
 
 
@@ -117,5 +124,6 @@ CODE_STEPS: tuple[CodeStep, ...] = (
     CodeStep("rehearse", "migrations", _REVIEW),
     CodeStep("apply", "migrations", _TEST_REPORT),
     CodeStep("verify", "testing", _REPAIR),
+    CodeStep("recheck", "testing", Must("testing", gate="findings")),
     CodeStep("summarise", "summary", None),
 )

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import applying, databases, settings, verdict
+from backend_crew.crew import applying, databases, examination, settings, verdict
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
@@ -157,7 +157,15 @@ def _by_hand(session: Session, tool: migrations.MigrationTool, facts: Mapping[st
 
 def verify(session: Session) -> tuple[str, Payload]:
     """The whole test suite after the change, against the one before it."""
-    return "Verification", verdict.verified(session)
+    return "Verification", examination.verified(session)
+
+
+def recheck(session: Session) -> tuple[str, Payload]:
+    """The last word on the tree: the same again after a repair changed it, else what was verified."""
+    repair = next(task.name for task in session.spec.tasks if task.layer == "repair")
+    output = session.journal.output(session.id, repair)
+    changed = output is not None and output.artifact == "ChangeSet"
+    return "Verification", examination.verified(session) if changed else dict(session.payload("verify") or {})
 
 
 STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {
@@ -165,5 +173,6 @@ STEPS: Mapping[str, Callable[[Session], tuple[str, Payload]]] = {
     "rehearse": rehearse,
     "apply": applying.apply_migrations,
     "verify": verify,
+    "recheck": recheck,
     "summarise": summarise,
 }

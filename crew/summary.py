@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import budget, checks, gates, packets, render, reporting
-from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview, TestReport
+from backend_crew.crew import budget, checks, examination, gates, packets, render, reporting
+from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview
 from backend_crew.crew.markdown import literal, visible
 from backend_crew.crew.model import Status
 from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import verified
 from backend_crew.tools import git
 
 Payload = dict[str, Any]
@@ -19,8 +18,7 @@ Payload = dict[str, Any]
 
 def summarise(session: Session) -> tuple[str, Payload]:
     """Look at the tree a last time, write the records for people, and publish the branch."""
-    final = _final_verdict(session)
-    facts = collect(session, final)
+    facts = collect(session, session.payload("recheck") or {})
     folder = _spec_folder(session)
     facts["documents"] = folder
     facts["next"] = _next_steps(session, facts)
@@ -46,14 +44,6 @@ def _publish(session: Session, folder: str, facts: Payload) -> str:
     git.publish(session.clone, session.repository, branch)
     session.journal.settle(session.id, "publish", branch, "done", {"commit": commit})
     return commit
-
-
-def _final_verdict(session: Session) -> Payload:
-    """The recorded verification, or a fresh one when a repair changed the tree after it."""
-    recorded = dict(session.payload("verify") or {})
-    repair = next(task.name for task in session.spec.tasks if task.layer == "repair")
-    output = session.journal.output(session.id, repair)
-    return verified(session) if output is not None and output.artifact == "ChangeSet" else recorded
 
 
 def collect(session: Session, final: Mapping[str, Any]) -> Payload:
@@ -88,7 +78,9 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
             name: final.get(name)
             for name in ("status", "reason", "counts_known", "counts", "verdict", "why", "against", "command", "check")
         },
-        "criteria": _criteria(session, final),
+        "criteria": list(final.get("criteria", ())),
+        "findings": list(final.get("findings", ())),
+        "accepted": _accepted(session),
         "dependencies": (session.payload("baseline") or {}).get("dependencies", {}),
         "gates": [
             {
@@ -154,8 +146,8 @@ def _unverified(
     dependencies = (session.payload("baseline") or {}).get("dependencies", {})
     if dependencies.get("status") == "not installed":
         return f"not verified: dependency {', '.join(dependencies['packages'])} - {dependencies['reason']}"
-    if final.get("verdict") != "green":
-        return f"tests: {final.get('verdict')} - {final.get('why')}"
+    if why := examination.unsettled(final, _accepted(session)):
+        return why
     check, before = final.get("check") or {}, (session.payload("baseline") or {}).get("check") or {}
     if check.get("status") == "failed" and before.get("status") != "failed":
         return f"check `{check['command']}`: {check['reason']}"
@@ -168,26 +160,16 @@ def _unverified(
     return ""
 
 
+def _accepted(session: Session) -> Mapping[str, Any] | None:
+    """A person's decision about the findings; None where the gate did not open."""
+    output = session.journal.output(session.id, session.spec.at_gate(gates.FINDINGS).name)
+    return output.payload if output is not None and output.artifact == "Decision" else None
+
+
 def _planned_endpoints(session: Session) -> list[Payload]:
     """What the approved contract names; nobody compared the code with it."""
     output = session.journal.output(session.id, session.spec.producing("Design").name)
     return list(output.payload["facts"].get("endpoints", ())) if output else []
-
-
-def _criteria(session: Session, final: Mapping[str, Any]) -> list[Payload]:
-    """Each criterion with the tests that show it and their recorded outcome."""
-    requirements, report = session.only(Requirements), session.only(TestReport)
-    shown = {one.criterion: one.tests for one in report.shown} if report else {}
-    # Of a run that only gave its exit code it is not known which tests it held.
-    cases, otherwise = final.get("cases", {}), "not run"
-    if final.get("status") != "not run" and not final.get("counts_known"):
-        otherwise = reporting.UNKNOWN
-    rows = []
-    for one in requirements.criteria if requirements else ():
-        tests = [{"id": test, "outcome": cases.get(test, otherwise)} for test in shown.get(one.id, ())]
-        passed = bool(tests) and all(test["outcome"] == "passed" for test in tests)
-        rows.append({"id": one.id, "text": one.text, "tests": tests, "shown": passed})
-    return rows
 
 
 def _spec_folder(session: Session) -> str:

@@ -70,7 +70,7 @@ class Terminal:
 
     def _record(self, journal: Journal, run: str, row: GateRow, verdict: str) -> bool:
         reason, target = "", ""
-        if verdict in (gates.CHANGES, gates.REJECT):
+        if verdict in (gates.CHANGES, gates.REJECT) or row.gate == gates.FINDINGS:
             reason = self._line("Reason: ")
         routes = gates.gate_named(row.gate).routes
         if verdict == gates.CHANGES and len(routes) > 1:
@@ -180,7 +180,8 @@ def how_to_answer(run: str, row: GateRow) -> str:
             f"backend-crew resume {run}"
         )
     digest = row.digest[:16]
-    lines = [f"backend-crew show {run}", f"backend-crew approve {run} --digest {digest}"]
+    why = " --reason TEXT" if row.gate == gates.FINDINGS else ""
+    lines = [f"backend-crew show {run}", f"backend-crew approve {run} --digest {digest}{why}"]
     if row.gate != gates.SCOPE.name:
         lines.append(f"backend-crew request-changes {run} --digest {digest} --reason TEXT")
     lines += [f"backend-crew reject {run} --digest {digest} --reason TEXT", f"backend-crew resume {run}"]

@@ -285,7 +285,9 @@ def _sha(text: str) -> str:
 def _dirty(git: Git, root: Path, commit: str) -> tuple[str, ...]:
     """Compare the tree through a git directory of our own: the repository's would run its fsmonitor and filters."""
     common = (root / git.line("rev-parse", "--git-common-dir", cwd=root)).resolve()
-    index_path, _, form = git.line("rev-parse", "--git-path", "index", "--show-object-format", cwd=root).rpartition("\n")
+    index_path, _, form = git.line("rev-parse", "--git-path", "index", "--show-object-format", cwd=root).rpartition(
+        "\n"
+    )
     index = root / index_path
     with scratch() as folder:
         ours = Git(git.program, git_dir=folder / "scan.git", settings=_byte_settings(git, root))
