@@ -207,7 +207,7 @@ def _plan_problems(session: Session, value: Design) -> list[str]:
 def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
     assert isinstance(value, ChangeSet)
     changes = git.changes(session.clone, session.start_commit)
-    if task.layer == stages.REPAIR:
+    if task.layer == stages.REPAIR and _verdict(session) == "red":
         _refuse_unchanged_repair(session, changes)
     problems = [] if task.layer == stages.REPAIR else _left_unchanged(session, task)
     altered = altered_definitions(session, [change.path for change in changes])
@@ -375,6 +375,11 @@ def _left_unchanged_tests(session: Session) -> list[str]:
     touched = {change.path for change in git.changes(session.clone, session.clone.base)}
     files = [file for file in design.files if file.layer == stages.TESTS]
     return [f"{file.path}: planned ({file.purpose}), but unchanged" for file in files if file.path not in touched]
+
+
+def _verdict(session: Session) -> str:
+    """What the tests said before the repair: where they are not red, only findings are open, which may stay as they are."""
+    return str((session.payload("verify") or {}).get("verdict"))
 
 
 def _refuse_unchanged_repair(session: Session, changes: Sequence[git.Change]) -> None:

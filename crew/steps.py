@@ -164,7 +164,7 @@ def recheck(session: Session) -> tuple[str, Payload]:
     """The last word on the tree: the same again after a repair changed it, else what was verified."""
     repair = next(task.name for task in session.spec.tasks if task.layer == "repair")
     output = session.journal.output(session.id, repair)
-    changed = output is not None and output.artifact == "ChangeSet"
+    changed = output is not None and bool(output.payload.get("facts", {}).get("files"))
     return "Verification", examination.verified(session) if changed else dict(session.payload("verify") or {})
 
 
