@@ -1,0 +1,1 @@
+"""The interface that was built, held against the one that was approved."""

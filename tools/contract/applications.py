@@ -1,0 +1,161 @@
+"""Where a repository's Python application object is, found by reading its source; nothing is imported."""
+
+import ast
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from backend_crew.tools.errors import ToolError
+from backend_crew.tools.python_literals import last_name
+from backend_crew.tools.workspace import JUNK_FOLDERS, read_file
+
+_FILES, _SIZE, _CANDIDATES = 3_000, 500_000, 6
+#: Constructors of applications by the framework that they are of.
+MAKERS = {
+    "FastAPI": "FastAPI",
+    "Flask": "Flask",
+    "APIFlask": "Flask",
+    "OpenAPI": "Flask",
+    "NinjaAPI": "Django Ninja",
+}
+_NOT_APPS = re.compile(
+    r"(^|/)(tests?|docs?|examples?|scripts|bench|migrations|alembic)/|(^|/)(test_[^/]*|conftest)\.py$"
+)
+_NAMED = re.compile(r"(?:uvicorn|gunicorn|hypercorn|FLASK_APP=|flask --app)[^\n]*?\b([A-Za-z_][\w.]*):(\w+)")
+_SAYS_HOW = re.compile(r"(^|/)(Dockerfile[^/]*|Procfile|Makefile|[^/]*\.(ya?ml|toml|sh|md|cfg)|\.flaskenv)$")
+_USUAL_FILES, _USUAL_NAMES = ("main", "app", "asgi", "wsgi", "server", "api", "application"), ("app", "application")
+
+
+@dataclass(frozen=True)
+class Application:
+    """One way to the application: import `module` with `folder` on sys.path and take `name`, or call it."""
+
+    framework: str
+    path: str
+    folder: str  # relative to the repository, "" for its root
+    module: str
+    name: str
+    call: bool
+
+
+def find_applications(root: Path) -> tuple[Application, ...]:
+    """The applications of a tree, the likeliest first, at most a handful; nothing for a tree without one."""
+    sources = dict(_sources(root, ".py"))
+    trees = {path: tree for path, text in sources.items() if (tree := _parsed(text)) is not None}
+    found = [one for path, tree in trees.items() for one in _in_file(root, path, tree)]
+    named = {(match[1], match[2]) for _, text in _sources(root, "") for match in _NAMED.finditer(text)}
+    ranked = sorted(found, key=lambda one: (*_rank(one, named), one.path.count("/"), one.path, one.name))
+    return tuple(ranked[:_CANDIDATES])
+
+
+def _rank(one: Application, named: set[tuple[str, str]]) -> tuple[bool, bool, bool, bool]:
+    """False comes first: what is started by name, then what has the usual names, then what needs no call."""
+    stem = PurePosixPath(one.path).stem
+    usual = one.name in _USUAL_NAMES or one.name in ("create_app", "make_app", "get_app", "build_app")
+    return ((one.module, one.name) not in named, not usual, stem not in _USUAL_FILES, one.call)
+
+
+def _sources(root: Path, suffix: str) -> Iterator[tuple[str, str]]:
+    """Files of one suffix, or with none those that say how the application is started; bounded, no link followed."""
+    number = 0
+    for folder, folders, names in os.walk(root):
+        inside = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
+        folders[:] = sorted(one for one in folders if one not in JUNK_FOLDERS and not one.endswith(".egg-info"))
+        for name in sorted(names):
+            path = prefix + name
+            if not (path.endswith(suffix) if suffix else _SAYS_HOW.search(path)) or (suffix and _NOT_APPS.search(path)):
+                continue
+            number += 1
+            if number > _FILES:
+                return
+            try:
+                data, _ = read_file(root, path, _SIZE)
+            except (ToolError, OSError):
+                continue
+            yield path, data.decode("utf-8", errors="replace")
+
+
+def _parsed(text: str) -> ast.Module | None:
+    if not any(maker in text for maker in MAKERS):
+        return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _in_file(root: Path, path: str, tree: ast.Module) -> Iterator[Application]:
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    factories = {node.name: framework for node in functions if (framework := _factory(node))}
+    for folder, module in _modules(root, path):
+        for name, framework in factories.items():
+            yield Application(framework, path, folder, module, name, call=True)
+        for node in tree.body:
+            for name, value in _assigned(node):
+                framework = _made(value, factories)
+                if framework:
+                    yield Application(framework, path, folder, module, name, call=False)
+
+
+def _factory(node: ast.FunctionDef) -> str:
+    """The framework of a function that makes an application and needs nothing for it; "" for any other."""
+    given = node.args
+    needed = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+    needed += sum(default is None for default in given.kw_defaults)
+    if needed:
+        return ""
+    returned = MAKERS.get(last_name(node.returns)) if node.returns is not None else None
+    made = {
+        name: MAKERS[last_name(value.func)]
+        for inner in ast.walk(node)
+        for name, value in _assigned(inner)
+        if isinstance(value, ast.Call) and last_name(value.func) in MAKERS
+    }
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Return) and inner.value is not None:
+            framework = _made(inner.value, {}) or made.get(last_name(inner.value), "")
+            if framework:
+                return framework
+    return returned or ""
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        yield from ((one.id, node.value) for one in node.targets if isinstance(one, ast.Name))
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        yield node.target.id, node.value
+
+
+def _made(value: ast.expr, factories: dict[str, str]) -> str:
+    if not isinstance(value, ast.Call):
+        return ""
+    name = last_name(value.func)
+    if name in MAKERS and not (name == "OpenAPI" and not _is_flask_openapi(value)):
+        return MAKERS[name]
+    return factories.get(name, "")
+
+
+def _is_flask_openapi(value: ast.Call) -> bool:
+    """flask-openapi3's application, whose name other libraries use for a document; it is given the module's name."""
+    return bool(value.args) and isinstance(value.args[0], ast.Name) and value.args[0].id == "__name__"
+
+
+def _modules(root: Path, path: str) -> Sequence[tuple[str, str]]:
+    """Under which names a file can be imported, with the folder that has to be on sys.path, the likeliest first."""
+    parts = list(PurePosixPath(path).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    if not parts:
+        return ()
+    first = len(parts) - 1
+    while first > 0 and (root.joinpath(*parts[:first]) / "__init__.py").is_file():
+        first -= 1
+    found = [("/".join(parts[:first]), ".".join(parts[first:]))]
+    if first and parts[0] not in ("src", "app", "lib"):
+        found.append(("", ".".join(parts)))
+    elif first:
+        found.append((parts[0], ".".join(parts[1:])) if parts[0] == "src" else ("", ".".join(parts)))
+    return tuple(dict.fromkeys(one for one in found if one[1]))
