@@ -227,11 +227,11 @@ def _redirect(node: Node, scope: _Scope) -> Iterator[Hit]:
 def _assignment(node: Node, scope: _Scope) -> Iterator[Hit]:
     owner, name = _called(node) if node.type in _CALL else ("", "")
     given = _arguments(node) if name else []
-    if (name == "assign" and owner in ("Object", "_", "lodash") and any(scope.whole(one) for one in given[1:])) or (
-        node.type == "new_expression" and name[:1].isupper() and any(scope.whole(one) for one in given)
+    if (
+        (name == "assign" and owner in ("Object", "_", "lodash") and any(scope.whole(one) for one in given[1:]))
+        or (node.type == "new_expression" and name[:1].isupper() and any(scope.whole(one) for one in given))
+        or (owner and name in _WRITES and any(scope.whole(one) for one in given))
     ):
-        yield _hit("mass-assignment", node)
-    elif owner and name in _WRITES and any(scope.whole(one) for one in given):
         yield _hit("mass-assignment", node)
     elif node.type == "pair" and _text(node.child_by_field_name("key")) in ("data", "$set"):
         yield from [_hit("mass-assignment", node)] if scope.whole(node.child_by_field_name("value")) else []
