@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import subprocess  # noqa: TID251  # this is the door inside the box
+import signal
 import sys
 import time
 from typing import Any
@@ -24,18 +24,17 @@ def main() -> None:
     with open(sys.argv[1]) as file:  # noqa: PTH123  # Path is no shorter here
         given = json.load(file)
     result: dict[str, Any] = {"started": False, "calls": [], "ended": None, "log": ""}
-    with open(given["log"], "wb") as log:  # noqa: PTH123  # as above
-        server = subprocess.Popen(given["server"], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        try:
-            port = _port(server, given["port_file"])
-            result["started"] = port is not None
-            if port is not None:
-                result["calls"] = [_called(port, one) for one in given["calls"]]
-                if given["tool"]:
-                    result["ended"] = _tested(given, port)
-        finally:
-            server.kill()
-            server.wait()
+    server = _spawned(given["server"], given["log"])
+    try:
+        port = _port(server, given["port_file"])
+        result["started"] = port is not None
+        if port is not None:
+            result["calls"] = [_called(port, one) for one in given["calls"]]
+            if given["tool"]:
+                result["ended"] = _tested(given, port)
+    finally:
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
     with open(given["log"], "rb") as file:  # noqa: PTH123  # as above
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
         result["log"] = file.read().decode("utf-8", errors="replace")
@@ -43,14 +42,48 @@ def main() -> None:
         json.dump(result, file)
 
 
-def _port(server: subprocess.Popen[bytes], place: str) -> int | None:
+def _spawned(argv: list[str], output: str) -> int:
+    """Starts a program whose output goes to a file; its process id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            nothing, log = (
+                os.open(os.devnull, os.O_RDONLY),
+                os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            )
+            for source, target in ((nothing, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            os.execv(argv[0], argv)
+        finally:
+            os._exit(127)
+    return child
+
+
+def _exit_code(child: int, seconds: float) -> int | None:
+    """How a program ended, once it has; None where it has not within that time. Asked once after it ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.02)
+
+
+def _port(server: int, place: str) -> int | None:
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and _runs(server):
         if os.path.exists(place):  # noqa: PTH110  # Path is one more import
             with open(place) as file:  # noqa: PTH123  # as above
                 return int(file.read())
         time.sleep(0.02)
     return None
+
+
+def _runs(child: int) -> bool:
+    """Whether a program has not ended yet; it stays there to be waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def _called(port: int, one: Any) -> dict[str, Any]:
@@ -68,14 +101,16 @@ def _called(port: int, one: Any) -> dict[str, Any]:
 
 def _tested(given: Any, port: int) -> Any:
     argv = [*given["tool"], "--url", f"http://127.0.0.1:{port}{given['prefix']}"]
-    try:
-        # A folder without settings of the tool, which it would look for around it.
-        done = subprocess.run(
-            argv, cwd="/tmp", stdin=subprocess.DEVNULL, capture_output=True, timeout=given["seconds"], check=False
-        )
-    except subprocess.TimeoutExpired:
+    output = given["log"] + ".tool"
+    os.chdir("/tmp")  # a folder without settings of the tool, which it would look for around it
+    child = _spawned(argv, output)
+    code = _exit_code(child, given["seconds"])
+    if code is None:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
         return {"code": None, "said": "ended after its time"}
-    return {"code": done.returncode, "said": (done.stderr or done.stdout)[-1_500:].decode("utf-8", errors="replace")}
+    with open(output, "rb") as file:  # noqa: PTH123  # as above
+        return {"code": code, "said": file.read()[-1_500:].decode("utf-8", errors="replace")}
 
 
 if __name__ == "__main__":
