@@ -4,10 +4,11 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
-from places import facts, migrator, place, sqlite_revision
+from places import BOOK, facts, migrator, place, scratch, sqlite_revision
 
 from backend_crew.tools import sample_rows
 from backend_crew.tools.bubblewrap import Bubblewrap
@@ -16,6 +17,7 @@ from backend_crew.tools.facts import DatabaseFacts
 from backend_crew.tools.rehearsal import COPY, GENERATED, Rehearsal, rehearse
 from backend_crew.tools.rehearsal_findings import after_down, after_up, of_script, without_down
 from backend_crew.tools.sandbox import NoSandbox, Sandbox, find_sandbox
+from backend_crew.tools.scratch import DATABASE
 from backend_crew.tools.sources import SqliteSource
 from backend_crew.tools.sqlite import opened, parse_sqlite_url, snapshot
 
@@ -158,6 +160,54 @@ def test_a_link_that_the_migration_leaves_is_not_followed(sandbox: Sandbox, shop
     (tmp_path / "box").symlink_to(secret)
     with opened(tmp_path / "box") as weak:
         assert weak.execute("SELECT word FROM secret").fetchone() == ("xyzzy",)
+
+
+def test_the_sql_that_is_tried_beside_ends_with_the_tools_own_run(sandbox: Sandbox, shop: Path) -> None:
+    add(shop, "(__import__('time').sleep(100) if op.get_context().as_sql else op.execute('broken'))", "pass")
+    started = time.monotonic()
+    found = tried(sandbox, shop)
+    assert (found.status, [step.ok for step in found.steps]) == ("failed", [False])
+    assert time.monotonic() - started < 50
+    assert found.sql_up is None and not [one for one in found.findings if "rendered" in one.text]
+
+
+@pytest.mark.parametrize("left", ["-wal", "-journal"])
+def test_what_an_interrupted_write_left_in_the_box_is_finished_or_undone(
+    sandbox: Sandbox, shop: Path, tmp_path: Path, left: str
+) -> None:
+    # A reader in the box could not make it any other way than by being killed in the middle.
+    writes = {
+        "-wal": "PRAGMA journal_mode=WAL; UPDATE users SET name = 'Cy'",
+        "-journal": "PRAGMA cache_spill=1; PRAGMA cache_size=1; BEGIN; UPDATE users SET name = hex(randomblob(4000))",
+    }
+    kill = "import os, sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).executescript(sys.argv[2]); os._exit(0)"
+    live = database(tmp_path, SCHEMA + "INSERT INTO users SELECT id + 10, 'x' || id, 'x' FROM users;")
+    with scratch(sandbox, shop, tmp_path / "private") as made:
+        made.load(live)
+        python, path = str(made.box.runtime.python), made.url().removeprefix("sqlite:///")
+        before = made.facts(BOOK)
+        assert made.run((python, "-c", kill, path, writes[left])).ok
+        assert made.box.read(f"{DATABASE}{left}")
+        after, again = made.facts(BOOK), made.facts(BOOK)
+        made.save(tmp_path / "saved")
+    assert before is not None and after is not None and after == again
+    assert (after.tables["users"] == before.tables["users"]) == (left == "-journal")
+    with opened(tmp_path / "saved") as saved:
+        assert facts(saved).tables == after.tables
+    assert not list((tmp_path / "private").glob("outside*"))
+
+
+def test_a_checksum_tells_types_apart_and_takes_any_bytes(tmp_path: Path) -> None:
+    cells = ["1", "1.0", "'1'", "x'31'", "NULL", "''", "-1", "-2", "'a' || char(0)", "CAST(x'ff' AS TEXT)", "x'ff'"]
+    sums = []
+    for number, cell in enumerate(cells):
+        found = look(tmp_path / str(number), f"CREATE TABLE t (a); INSERT INTO t VALUES ({cell}), ('z')")
+        sums.append((found.tables["t"].checksums or {})["a"])
+    assert len(set(sums)) == len(cells)
+    there = look(tmp_path / "there", "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2), (3)")
+    moved = look(tmp_path / "moved", "CREATE TABLE t (a); INSERT INTO t VALUES (0), (2), (4)")
+    order = look(tmp_path / "order", "CREATE TABLE t (a); INSERT INTO t VALUES (3), (1), (2)")
+    assert there.tables == order.tables and there.tables != moved.tables
 
 
 def test_an_irreversible_migration_is_believed(sandbox: Sandbox, shop: Path, tmp_path: Path) -> None:

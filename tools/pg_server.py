@@ -8,6 +8,7 @@ import functools
 import secrets
 import shlex
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ _SEED_LIMIT = 64 * 1024**2
 # Nothing of a repository's environment, which comes first on the path of its own commands.
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _OWN_OUTPUT = 64 * 1024**2
+_ONE_AT_A_TIME = threading.Lock()
 _NOT_STARTED = "the scratch PostgreSQL did not start"
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -138,7 +140,9 @@ class Server:
                 f"a scratch PostgreSQL needs a sandbox with a network of its own, and {sandbox.title} has none. "
                 "Install bubblewrap where user namespaces are allowed."
             )
-        self.box.put(_SEED, _seed(sandbox, self.installation))
+        with _ONE_AT_A_TIME:  # whoever comes second finds it made, and its passwords drawn
+            seed = _seed(sandbox, self.installation)
+        self.box.put(_SEED, seed)
         argv = ("/bin/sh", "-c", _UNPACK, "sh", str(self.box.layout.at / FOLDER))
         _check(self.box.run(argv, env={"PATH": _PATH}, limits=self.limits, stop=self.stop), self.installation)
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backend_crew.tools.additive import added_only
@@ -185,6 +187,21 @@ def _start(
 
 
 @dataclass(frozen=True)
+class _Scripts:
+    """The SQL by direction, why one has none, and what "up" did where it was run alone (`None`: it was not)."""
+
+    rendered: Mapping[str, Script | str]
+    executed: DatabaseFacts | None = None
+    why: str = ""  # it failed
+    traced: tuple[Traced, ...] = ()
+
+    def of(self, direction: str) -> Script | None:
+        """One direction, where it can be written as SQL."""
+        script = self.rendered.get(direction)
+        return script if isinstance(script, Script) else None
+
+
+@dataclass(frozen=True)
 class _Rehearsing:
     """One rehearsal: the same base of data is moved by the tool in one box, and by its rendered SQL in another."""
 
@@ -199,6 +216,55 @@ class _Rehearsing:
         """The legs, what they did, and whether the SQL that a person reads does the same."""
         plan = self.plan
         base = self._base()
+        findings = self._beforehand()
+        # Neither knows of the other, so the SQL has the second core while the tool has the first.
+        with self._beside(base) as scripts_of, self._scratch("legs", code=self.migrator.runs_code) as scratch:
+            _make(scratch, base)
+            before = scratch.facts(self.migrator)
+            steps = self._legs(scratch)
+            up, down, again = (self.seen.get(name) for name in ("up", "down", "up again"))
+            scripts = scripts_of() if before and up else _Scripts({})
+        failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
+        findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
+        if before and up:
+            findings += after_up(before, up)
+        if before and up and down:
+            findings += after_down(before, up, down)
+        elif before and up and plan.one_line and not failed:
+            findings += without_down(before, up)
+        if up and again:
+            findings += after_again(up, again)
+        sql_up, sql_down = scripts.of("up"), scripts.of("down") if down else None
+        shown = {"up", "down"} if down else {"up"}
+        texts = [text for way, text in scripts.rendered.items() if way in shown and isinstance(text, str)]
+        findings += [Finding("info", text) for text in texts]
+        if before and up and sql_up and self.migrator.runs_code:
+            findings += of_script(before, up, again, scripts.executed, scripts.why)
+        if before and up and base and plan.data != COPY:
+            findings += self._violated(base, before, up)
+        bad = [finding.text for finding in findings if finding.severity == "error"]
+        passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
+        return Rehearsal(
+            status="failed" if bad else "passed",
+            reason=bad[0] if bad else passed,
+            data=plan.data,
+            steps=tuple(steps),
+            findings=tuple(findings),
+            sql_up=sql_up.text if sql_up else None,
+            sql_down=sql_down.text if sql_down else None,
+            segments=sql_up.segments if sql_up else (),
+            from_revision=plan.history.label(plan.move.start) if plan.move.start else None,
+            to_revision=plan.history.label(plan.move.goal),
+            start=plan.move.start,
+            goal=plan.move.goal,
+            dialect=plan.dialect,
+            trace=scripts.traced,
+            added_only=before is not None and up is not None and added_only(before, up),
+        )
+
+    def _beforehand(self) -> list[Finding]:
+        """What is known before anything moves: from the files, of the rows, of the person's database."""
+        plan = self.plan
         findings = of_files(plan.history, plan.move.files)
         findings += [
             Finding("warning", f"no row could be generated for {name}: {why}") for name, why in plan.empty.items()
@@ -210,48 +276,19 @@ class _Rehearsing:
         if not plan.one_line:
             text = "going back was not tried: the new files join another branch; a start before the fork would try it"
             findings.append(Finding("warning", text))
-        with self._scratch("legs", code=self.migrator.runs_code) as scratch:
-            _make(scratch, base)
-            before = scratch.facts(self.migrator)
-            steps = self._legs(scratch)
-        failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
-        findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
-        up, down, again = (self.seen.get(name) for name in ("up", "down", "up again"))
-        if before and up:
-            findings += after_up(before, up)
-        if before and up and down:
-            findings += after_down(before, up, down)
-        elif before and up and plan.one_line and not failed:
-            findings += without_down(before, up)
-        if up and again:
-            findings += after_again(up, again)
-        scripts = self._render(findings, [name for name, found in (("up", up), ("down", down)) if found])
-        traced: tuple[Traced, ...] = ()
-        if before and up and (script := scripts.get("up")) and (self.migrator.runs_code or plan.dialect == POSTGRESQL):
-            executed, why, traced = self._executed(base, script)
-            if self.migrator.runs_code:
-                findings += of_script(before, up, again, executed, why)
-        if before and up and base and plan.data != COPY:
-            findings += self._violated(base, before, up)
-        bad = [finding.text for finding in findings if finding.severity == "error"]
-        passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
-        return Rehearsal(
-            status="failed" if bad else "passed",
-            reason=bad[0] if bad else passed,
-            data=plan.data,
-            steps=tuple(steps),
-            findings=tuple(findings),
-            sql_up=scripts["up"].text if "up" in scripts else None,
-            sql_down=scripts["down"].text if "down" in scripts else None,
-            segments=scripts["up"].segments if "up" in scripts else (),
-            from_revision=plan.history.label(plan.move.start) if plan.move.start else None,
-            to_revision=plan.history.label(plan.move.goal),
-            start=plan.move.start,
-            goal=plan.move.goal,
-            dialect=plan.dialect,
-            trace=traced,
-            added_only=before is not None and up is not None and added_only(before, up),
-        )
+        return findings
+
+    @contextlib.contextmanager
+    def _beside(self, base: Path | None) -> Iterator[Callable[[], _Scripts]]:
+        """The SQL rendered and run in a thread of its own, which is stopped when the block ends without asking for it."""
+        ended, asked = threading.Event(), self.place.stop
+        place = replace(self.place, stop=lambda: ended.is_set() or (asked is not None and asked()))
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(replace(self, place=place)._scripts, base)
+            try:
+                yield waiting.result
+            finally:
+                ended.set()
 
     def _scratch(self, name: str, *, code: bool) -> contextlib.AbstractContextManager[Scratch]:
         size = self.source.size if self.source else 0
@@ -286,10 +323,9 @@ class _Rehearsing:
 
     def _legs(self, scratch: Scratch) -> list[Step]:
         """The legs until one fails; what each that did not fail left behind goes to `seen`."""
-        plan, move = self.plan, self.plan.move
+        move = self.plan.move
         legs = [("up", self.migrator.up, move.goal)]
-        # A downgrade that says it cannot go back is believed.
-        if plan.one_line and not any(file.revision in plan.history.irreversible for file in move.files):
+        if self._goes_back:
             legs += [("down", self.migrator.down, move.start), ("up again", self.migrator.up, move.goal)]
         steps: list[Step] = []
         for name, step, goal in legs:
@@ -308,19 +344,32 @@ class _Rehearsing:
             self.seen[name] = found
         return steps
 
-    def _render(self, findings: list[Finding], directions: Sequence[str]) -> dict[str, Script]:
-        """The SQL of each direction, rendered where no data is: the code that renders it could print rows instead."""
-        scripts: dict[str, Script] = {}
+    @property
+    def _goes_back(self) -> bool:
+        """A downgrade that says it cannot go back is believed."""
+        plan = self.plan
+        return plan.one_line and not any(file.revision in plan.history.irreversible for file in plan.move.files)
+
+    def _scripts(self, base: Path | None) -> _Scripts:
+        """The SQL of each direction, and what "up" does and locks with nothing of the repository around it."""
+        # Rendered where no data is: the code that renders it could print rows instead.
         with self._scratch("rendering", code=self.migrator.runs_code) as scratch:
             if self.migrator.runs_code:
                 scratch.create()
-            for direction in directions:
-                script = self.migrator.render(scratch, self.plan.move, direction)
-                if isinstance(script, Script):
-                    scripts[direction] = script
-                else:
-                    findings.append(Finding("info", script))
-        return scripts
+            ways = ("up", "down") if self._goes_back else ("up",)
+            found = _Scripts({way: self.migrator.render(scratch, self.plan.move, way) for way in ways})
+        script = found.of("up")
+        if script is None or not (self.migrator.runs_code or self.plan.dialect == POSTGRESQL):
+            return found
+        with self._scratch("rendered", code=False) as scratch:
+            _make(scratch, base)
+            traced = trace(scratch, script).statements if isinstance(scratch, PostgresScratch) else ()
+            if not self.migrator.runs_code:  # the legs ran this very script
+                return replace(found, traced=traced)
+            done = scratch.execute(script)
+            why = "" if done.ok else reason_in(excerpt(done))
+            executed = scratch.facts(self.migrator) if done.ok else None
+            return replace(found, executed=executed, why=why, traced=traced)
 
     def _violated(self, base: Path, before: DatabaseFacts, up: DatabaseFacts) -> list[Finding]:
         """What becomes of rows that break the rules which the upgrade adds; a person's own copy shows its own rows."""
@@ -350,17 +399,6 @@ class _Rehearsing:
             if done.ok:
                 scratch.save(target)
             return done.ok
-
-    def _executed(self, base: Path | None, script: Script) -> tuple[DatabaseFacts | None, str, tuple[Traced, ...]]:
-        """The rendered SQL run with nothing of the repository around it: what it made or why it failed, and its locks."""
-        with self._scratch("rendered", code=False) as scratch:
-            _make(scratch, base)
-            traced = trace(scratch, script).statements if isinstance(scratch, PostgresScratch) else ()
-            if not self.migrator.runs_code:  # the legs ran this very script
-                return None, "", traced
-            done = scratch.execute(script)
-            why = "" if done.ok else reason_in(excerpt(done))
-            return scratch.facts(self.migrator) if done.ok else None, why, traced
 
 
 @dataclass(frozen=True)

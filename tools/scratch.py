@@ -1,10 +1,11 @@
 """A SQLite database that this program made inside one box: the only thing that migrations are tried on."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
 from backend_crew.tools.migrators.protocol import SQLITE, Script
 from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box, Limits
-from backend_crew.tools.sqlite import facts, opened, snapshot
+from backend_crew.tools.sqlite import facts, opened, reading, snapshot
 
 SCRATCH = ".rehearsal"  # a folder of the box; the repository never has it
 # One name for rehearsing and for applying: code that could tell the two apart could behave for the rehearsal.
 DATABASE = f"{SCRATCH}/rehearsal.sqlite3"
+_BESIDE = ("-wal", "-journal")
 _SCRIPT = f"{SCRATCH}/script.json"
 # A pending transaction would be committed by executescript, so each transaction is one text.
 _EXECUTOR = """
@@ -52,16 +54,16 @@ class SqliteScratch:
         self.box.put(DATABASE, b"")
 
     def load(self, source: Path) -> None:
-        """Makes it with what another SQLite file holds, which is only read."""
+        """Makes it with what one file of our own holds, as `save` and `snapshot` leave it: whole, and open nowhere."""
         self.create()
-        snapshot(source, self.box.files / DATABASE)
+        shutil.copyfile(source, self.box.files / DATABASE)
 
     def save(self, target: Path) -> None:
         """Copies what it holds, in one file, to `target`; ToolFault when it is gone."""
-        copy = bring_out(self.box, DATABASE, self.private / "saved")
-        if copy is None:
-            raise ToolFault("the scratch database is gone: the code that ran in the sandbox removed it")
-        snapshot(copy, target)
+        with self._outside() as found:
+            if found is None:
+                raise ToolFault("the scratch database is gone: the code that ran in the sandbox removed it")
+            snapshot(found, target)
 
     def url(self, driver: str | None = None) -> str:
         """The SQLAlchemy URL of the file as the box sees it."""
@@ -82,12 +84,12 @@ class SqliteScratch:
         return self.run((str(self.box.runtime.python), "-I", "-c", _EXECUTOR, str(self._path), str(at / _SCRIPT)))
 
     def facts(self, book: Bookkeeping) -> DatabaseFacts | None:
-        """What it holds, read from a copy outside the box; None when it is gone."""
-        copy = bring_out(self.box, DATABASE, self.private / "looked-at")
-        if copy is None:
-            return None
-        with opened(copy) as connection:
-            return facts(connection, book)
+        """What it holds, read from outside the box; None when it is gone."""
+        with self._outside() as found:
+            if found is None:
+                return None
+            with reading(found) as connection:
+                return facts(connection, book)
 
     def fill(self, book: Bookkeeping) -> Mapping[str, str]:
         """Puts made-up rows into its empty tables, on a copy outside that replaces it."""
@@ -98,6 +100,22 @@ class SqliteScratch:
         self.box.put(DATABASE, clean.read_bytes())
         return empty
 
+    @contextlib.contextmanager
+    def _outside(self) -> Iterator[Path | None]:
+        """A name outside the box for the very file, which is only read there; for a copy where something is to be undone."""
+        at = self.private / "outside"
+        file, *rest = (_regular(self.box.files, DATABASE + suffix) for suffix in ("", *_BESIDE))
+        try:
+            if file is not None and not any(rest):
+                with contextlib.suppress(OSError):  # another disk, or a system that lets nobody link what is another's
+                    at.hardlink_to(file)
+            if file is not None and not at.exists():
+                _copied(file, rest, at)
+            yield at if file else None
+        finally:
+            for suffix in ("", *_BESIDE):
+                Path(f"{at}{suffix}").unlink(missing_ok=True)
+
     @property
     def _path(self) -> Path:
         return self.box.layout.at / DATABASE
@@ -106,21 +124,21 @@ class SqliteScratch:
 def limits_for(size: int) -> Limits:
     """Limits with room and time for a migration that rewrites every table of a database of `size` bytes."""
     usual = Limits()
-    return Limits(timeout_s=usual.timeout_s + size / 2**21, file_bytes=max(usual.file_bytes, 4 * size))
+    room = 4 * size
+    return Limits(
+        timeout_s=usual.timeout_s + size / 2**21,
+        file_bytes=max(usual.file_bytes, room),
+        disk_bytes=max(usual.disk_bytes, 2 * room),
+    )
 
 
-def bring_out(box: Box, database: str, target: Path) -> Path | None:
-    """Copies the box's database (and its WAL) to `target`, following no link that the box made; None when missing."""
-    for suffix in ("", "-wal", "-journal"):
-        source = _regular(box.files, database + suffix)
-        copy = Path(f"{target}{suffix}")
+def _copied(file: Path, beside: Sequence[Path | None], target: Path) -> None:
+    """Copies a database with what an interrupted write left beside it, and opens it once, which finishes or undoes that."""
+    for source, suffix in ((file, ""), *zip(beside, _BESIDE, strict=True)):
         if source is not None:
-            shutil.copyfile(source, copy)
-        elif not suffix:
-            return None
-        else:
-            copy.unlink(missing_ok=True)
-    return target
+            shutil.copyfile(source, f"{target}{suffix}")
+    with opened(target):
+        pass
 
 
 def _regular(root: Path, rel: str) -> Path | None:
