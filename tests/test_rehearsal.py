@@ -178,10 +178,11 @@ def test_what_an_interrupted_write_left_in_the_box_is_finished_or_undone(
     # A reader in the box could not make it any other way than by being killed in the middle.
     writes = {
         "-wal": "PRAGMA journal_mode=WAL; UPDATE users SET name = 'Cy'",
-        "-journal": "PRAGMA cache_spill=1; PRAGMA cache_size=1; BEGIN; UPDATE users SET name = hex(randomblob(4000))",
+        "-journal": "PRAGMA cache_spill=1; PRAGMA cache_size=1; BEGIN; UPDATE users SET name = hex(randomblob(40))",
     }
     kill = "import os, sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).executescript(sys.argv[2]); os._exit(0)"
-    live = database(tmp_path, SCHEMA + "INSERT INTO users SELECT id + 10, 'x' || id, 'x' FROM users;")
+    many = "WITH RECURSIVE n(i) AS (SELECT 9 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+    live = database(tmp_path, f"{SCHEMA}{many} INSERT INTO users SELECT i, i, 'Di' FROM n;")
     with scratch(sandbox, shop, tmp_path / "private") as made:
         made.load(live)
         python, path = str(made.box.runtime.python), made.url().removeprefix("sqlite:///")
