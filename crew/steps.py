@@ -11,7 +11,9 @@ from backend_crew.crew.session import Session
 from backend_crew.crew.summary import summarise
 from backend_crew.tools import environment, git, migration_lint, migrations, rehearsal
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.pg_trace import Traced
 from backend_crew.tools.sandbox import NoSandbox
+from backend_crew.tools.trace_findings import settled
 
 Payload = dict[str, Any]
 
@@ -118,7 +120,8 @@ def _lint(session: Session, tool: migrations.MigrationTool, facts: Payload) -> l
         engine = ""
     there = [(one["path"], one["text"]) for one in (*facts["files"], *facts["pending"]) if not one["gone"]]
     found = migration_lint.lint_files(there, tool.name, engine)
-    return None if found is None else [dataclasses.asdict(one) for one in found]
+    seen = [Traced(**one) for one in facts.get("trace", ())]
+    return None if found is None else [dataclasses.asdict(one) for one in settled(found, seen)]
 
 
 def _rows(step: Mapping[str, Any]) -> int:

@@ -60,7 +60,22 @@ def _expected(*rules: str) -> set[tuple[str, str, int]]:
         ("op.execute(f'DROP TABLE {name}')", ["opaque-statement"]),
         ("op.execute('DROP TABLE %s' % name)", ["opaque-statement"]),
         ("op.execute('DROP TABLE {}'.format(name))", ["opaque-statement"]),
-        ("op.execute(users.update().values(a=1))", ["data-in-schema-migration"]),
+        ("op.execute(users.update().values(a=1))", ["data-in-schema-migration", "update-without-where"]),
+        ("op.execute(users.update().where(users.c.a == 2).values(a=1))", ["data-in-schema-migration"]),
+        ("op.add_column('users', sa.Column('a', sa.Integer()))\nusers = sa.table('users', sa.column('a'))\n"
+         "op.execute(users.update().values({'a': 1}))",
+         ["data-in-schema-migration:3", "mixed-data-schema:3", "backfill-in-one-statement:3"]),
+        ("op.execute(users.delete())", ["data-in-schema-migration", "delete-rows"]),
+        ("users = sa.table('users')\nop.execute(users.delete())",
+         ["data-in-schema-migration:2", "delete-without-where:2"]),
+        ("op.execute(sa.delete(User).where(User.id == 1))", ["data-in-schema-migration", "delete-rows"]),
+        ("session = Session(bind=op.get_bind())\nfor one in session.query(User).filter(User.a == 1):\n    session.delete(one)",
+         ["data-in-schema-migration:2", "delete-rows:3"]),
+        ("Session().query(User).filter_by(a=1).delete(synchronize_session=False)", ["delete-rows"]),
+        ("Session().query(User).update({User.a: 1})", ["update-without-where"]),
+        ("new = op.create_table('new', sa.Column('a', sa.Integer()))\nop.execute(new.delete())",
+         ["data-in-schema-migration:2"]),
+        ("settings = {}\nsettings.update(a=1)\ncache.delete('key')", []),
         ("op.bulk_insert(users, [])\nop.add_column('t', sa.Column('c', sa.Integer()))", ["mixed-data-schema:2"]),
         ("bind = op.get_bind()\nfor row in bind.execute(rows):\n    bind.execute(users.insert(), row)\n"
          "op.add_column('t', sa.Column('c', sa.Integer()))",
@@ -295,3 +310,59 @@ def test_a_table_that_an_earlier_pending_file_makes_is_in_nobodys_way() -> None:
     assert {(one.path, one.line) for one in found if one.rule == "unique-not-safe"} == {("m/2.up.sql", 2)}
     alone = lint_files(files[1:], "golang-migrate", "postgresql") or ()
     assert {one.line for one in alone if one.rule == "unique-not-safe"} == {1, 2}, "the control"
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [
+        ("M.objects.filter(a=1).delete()", "delete-rows"),
+        ("M.objects.all().delete()", "delete-without-where"),
+        ("M._default_manager.using(alias).delete()", "delete-without-where"),
+        ("rows = M.objects.all()\n    rows[:10].delete()", "delete-rows"),
+        ("for one in M.objects.all():\n        one.delete()", "delete-rows"),
+        ("helper(M)", "delete-rows"),
+        ("M.objects.update(a=2)", "update-without-where"),
+        ("M.objects.update(new='')", "backfill-in-one-statement"),
+        ("M.objects.exclude(a=1).update(a=2)", ""),
+        ("N.objects.all().delete()", ""),  # this migration makes it
+        ("editor.execute('DELETE FROM app_m WHERE a = 1')", "delete-rows"),
+        ("editor.execute(built)", ""),
+        ("cache.delete('m')\n    {}.update(a=1)\n    M.objects.create(a=1)", ""),
+        ("for one in M.objects.all():\n        one.a = 2\n        one.save()", ""),
+    ],
+)
+def test_what_run_python_does_to_rows(code: str, rule: str) -> None:
+    text = (
+        "from django.db import migrations, models\n\n\ndef helper(model):\n    model.objects.filter(a=1).delete()\n\n\n"
+        "def unused(apps, editor):\n    apps.get_model('app', 'M').objects.all().delete()\n\n\n"
+        "def run(apps, editor):\n    M = apps.get_model('app', 'M')\n    N = apps.get_model('app.N')\n"
+        f"    {code}\n\n\nclass Migration(migrations.Migration):\n    operations = [\n"
+        "        migrations.CreateModel('N', fields=[]),\n"
+        "        migrations.AddField('m', 'new', models.TextField(null=True)),\n"
+        "        migrations.RunPython(run, unused),\n    ]\n"
+    )
+    found = {one.rule: one.text for one in lint_file("a/0002.py", text, "django", "sqlite")}
+    assert set(found) - {"data-in-schema-migration", "mixed-data-schema"} == ({rule} if rule else set())
+    assert not rule or "app_m" in found[rule] or "model." in found[rule]
+
+
+def test_a_check_of_an_earlier_file_excuses_not_null_while_it_stands() -> None:
+    added = "ALTER TABLE t ADD CONSTRAINT k CHECK (c IS NOT NULL) NOT VALID;"
+    valid, needed = "ALTER TABLE t VALIDATE CONSTRAINT k;", "ALTER TABLE t ALTER COLUMN c SET NOT NULL;"
+    for texts, excused in (
+        ([added, valid + needed], True),
+        ([added, valid, needed], True),
+        ([added, needed], False),
+        ([added, valid + "ALTER TABLE t DROP CONSTRAINT k;", needed], False),
+        ([added.replace("(c ", "(d "), valid + needed], False),
+    ):
+        files = [(f"{number}.sql", text) for number, text in enumerate(texts)]
+        found = lint_files(files, "goose", "postgresql") or ()
+        assert ("set-not-null" not in {one.rule for one in found}) == excused, texts
+
+
+def test_a_column_of_an_earlier_file_is_filled() -> None:
+    fill = ("2.sql", "UPDATE t SET c = 1;")
+    found = lint_files([("1.sql", "ALTER TABLE t ADD COLUMN c INT;"), fill], "goose", "postgresql") or ()
+    assert [one.rule for one in found if one.path == "2.sql"] == ["backfill-in-one-statement"]
+    assert [one.rule for one in lint_files([fill], "goose", "postgresql") or ()] == ["update-without-where"]

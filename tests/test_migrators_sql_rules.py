@@ -441,3 +441,26 @@ def test_the_engine_that_is_named(
 )
 def test_words_that_only_one_database_has(text: str, expected: str | None) -> None:
     assert dialect_hint([text]) == expected
+
+
+@pytest.mark.parametrize(
+    ("down", "refuses"),
+    [
+        ("DO $$ BEGIN RAISE EXCEPTION 'no way back'; END $$;", True),
+        ("-- why\nDO LANGUAGE plpgsql $x$\nBEGIN\n  RAISE 'it''s; gone %', 1 USING HINT = 'END;';\nEND;\n$x$;\n", True),
+        ("DO $$ BEGIN RAISE no_data_found; END $$", True),
+        ("DO $$ BEGIN RAISE NOTICE 'nothing is done'; END $$;", False),
+        ("DO $$ BEGIN RAISE WARNING 'nothing is done'; END $$;", False),
+        ("DO $$ BEGIN IF now() > '2030-01-01' THEN RAISE EXCEPTION 'late'; END IF; END $$;", False),
+        ("DO $$ BEGIN DELETE FROM users; RAISE EXCEPTION 'no way back'; END $$;", False),
+        ("DO $$ BEGIN RAISE EXCEPTION 'no'; EXCEPTION WHEN OTHERS THEN NULL; END $$;", False),
+        ("DO $$ BEGIN RAISE EXCEPTION 'no'; END $$; DROP TABLE users;", False),
+        ("SELECT 'RAISE EXCEPTION';", False),
+    ],
+)
+def test_a_way_back_that_only_raises_is_none(tmp_path: Path, down: str, refuses: bool) -> None:
+    migrator = made(tmp_path, "golang-migrate", {"1_a.up.sql": "SELECT 1", "1_a.down.sql": down})
+    history = migrator.history()
+    assert bool(history.irreversible) == refuses
+    rendered = migrator.script("postgresql", Move((), history.heads, history.files), "down")
+    assert ("no way back" in rendered) == refuses if isinstance(rendered, str) else not refuses

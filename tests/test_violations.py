@@ -94,7 +94,7 @@ def test_names_are_written_so_that_none_can_be_a_statement() -> None:
 
 def test_what_an_upgrade_does_with_such_rows_is_told() -> None:
     (one,) = found("unique on users (name)")
-    (failed,) = of_violation(one, BEFORE, None, "UNIQUE constraint failed: users.name")
+    (failed,) = of_violation(one, BEFORE, None, "UNIQUE constraint failed: users.name", "error")
     assert failed.severity == "warning" and "fails on" in failed.text and one.count in failed.text
     fewer = facts(*BEFORE.schema, rows={"users": 1, "teams": 3})
     (removed,) = of_violation(one, BEFORE, fewer, "")

@@ -4,8 +4,8 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from backend_crew.tools import sql_lint
-from backend_crew.tools.lint_context import Context
+from backend_crew.tools import orm_rows, sql_lint
+from backend_crew.tools.lint_context import Context, Known
 from backend_crew.tools.lint_rules import LintFinding, words
 from backend_crew.tools.python_literals import argument, is_constant, last_name, literal_text, text_line, written
 
@@ -17,6 +17,7 @@ _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 class _Revision:
     context: Context
     functions: dict[str, ast.FunctionDef]
+    source: orm_rows.Source
     ops: set[str]
     # names that stand for op, and for one table's batch: the table, else "" for all of them
     batches: dict[str, str] = field(default_factory=dict)
@@ -28,10 +29,12 @@ class _Revision:
         self.context.add(rule, getattr(node, "lineno", 1), what)
 
 
-def lint_tree(path: str, tree: ast.Module, dialect: str, created: set[str]) -> list[LintFinding]:
+def lint_tree(path: str, tree: ast.Module, dialect: str, known: Known) -> list[LintFinding]:
     """What upgrade() and the functions of the file that it calls do; no downgrade, or an empty one, is told as well."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    revision = _Revision(Context(path, True, dialect, created=created), functions, _names_of_op(tree))
+    revision = _Revision(
+        Context(path, True, dialect, known=known), functions, orm_rows.Source.of(tree), _names_of_op(tree)
+    )
     # SQLite has no lock_timeout; elsewhere the rendered SQL is where it is looked for.
     revision.context.lock_timeout = True
     if "upgrade" not in functions:
@@ -80,6 +83,7 @@ def _block(body: list[ast.stmt], revision: _Revision) -> None:
             continue
         for call in _calls(node):
             _call(call, revision)
+            orm_rows.judge(call, revision.source, revision.context)
         _elsewhere(node, revision)
         if revision.bound and isinstance(node, ast.For | ast.While):
             revision.context.wrote("rows", node.lineno)
@@ -193,7 +197,7 @@ def _table_of(call: ast.Call, batch: str | None, position: int, name: str = "tab
 
 
 def _create_table(call: ast.Call, _table: str | None, revision: _Revision) -> None:
-    revision.context.created.add(written(argument(call, "table_name", 0)))
+    revision.context.known.created.add(written(argument(call, "table_name", 0)))
 
 
 def _drop_table(call: ast.Call, _table: str | None, revision: _Revision) -> None:
@@ -214,7 +218,7 @@ def _drop_column(call: ast.Call, batch: str | None, revision: _Revision) -> None
 def _rename_table(call: ast.Call, _table: str | None, revision: _Revision) -> None:
     old, new = written(argument(call, "old_table_name", 0)), written(argument(call, "new_table_name", 1))
     if revision.context.is_new(old):
-        revision.context.created.add(new)
+        revision.context.known.created.add(new)
         return
     revision.add("rename-table", call, f"{old} becomes {new}")
     revision.context.changed(old, call.lineno)
@@ -230,7 +234,7 @@ def _add_column(call: ast.Call, batch: str | None, revision: _Revision) -> None:
         revision.add("opaque-statement", call, f"A column of {table} is built at run time")
         return
     name = written(argument(column, "name", 0))
-    revision.context.added.add((table, name))
+    revision.context.known.added.add((table, name))
     default = argument(column, "server_default")
     computed = any(isinstance(one, ast.Call) and last_name(one.func) in {"Computed", "Identity"} for one in column.args)
     no_default = default is None or is_constant(default, None)
@@ -260,7 +264,7 @@ def _alter_column(call: ast.Call, batch: str | None, revision: _Revision) -> Non
             else "change-type"
         )
         revision.add(rule, call, f"{where} becomes {ast.unparse(kind)}")
-    if is_constant(argument(call, "nullable"), False) and (table, column) not in revision.context.validated:
+    if is_constant(argument(call, "nullable"), False) and (table, column) not in revision.context.known.validated:
         revision.add("set-not-null", call, f"{where} becomes NOT NULL")
 
 

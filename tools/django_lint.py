@@ -3,8 +3,8 @@
 import ast
 from collections.abc import Callable, Iterator
 
-from backend_crew.tools import sql_lint
-from backend_crew.tools.lint_context import Context
+from backend_crew.tools import orm_rows, sql_lint
+from backend_crew.tools.lint_context import Context, Known
 from backend_crew.tools.lint_rules import LintFinding, words
 from backend_crew.tools.python_literals import argument, is_constant, last_name, literal_text, text_line, written
 
@@ -15,9 +15,9 @@ _QUIET = words(
 _EXTENSIONS = ("Extension", "CreateExtension")
 
 
-def lint_tree(path: str, tree: ast.Module, dialect: str, created: set[str]) -> list[LintFinding]:
+def lint_tree(path: str, tree: ast.Module, dialect: str, known: Known) -> list[LintFinding]:
     """What the operations of class Migration do; models that the same file makes are free of what hurts tables in use."""
-    context = Context(path, True, dialect, created=created)
+    context = Context(path, True, dialect, known=known)
     context.lock_timeout = True
     migration = next((one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == "Migration"), None)
     if migration is None:
@@ -31,8 +31,31 @@ def lint_tree(path: str, tree: ast.Module, dialect: str, created: set[str]) -> l
     if operations is None:
         return context.found
     _operations(operations, context)
+    _code(operations, tree, context)
     context.transaction_over()
     return context.found
+
+
+def _code(operations: ast.expr, tree: ast.Module, context: Context) -> None:
+    """What the functions that RunPython is given do to rows, with those of the file that they call."""
+    source = orm_rows.Source.of(tree)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    runs = [one for one in ast.walk(operations) if isinstance(one, ast.Call) and last_name(one.func) == "RunPython"]
+    waiting = [argument(one, "code", 0) for one in runs]
+    seen: set[str] = set()
+    while waiting:
+        code: ast.AST | None = waiting.pop(0)
+        if isinstance(code, ast.Name):
+            code = None if code.id in seen else functions.get(code.id)
+        if code is None:
+            continue
+        seen |= {code.name} if isinstance(code, ast.FunctionDef) else set()
+        for call in [one for one in ast.walk(code) if isinstance(one, ast.Call)]:
+            orm_rows.judge(call, source, context)
+            text = literal_text(call.args[0]) if last_name(call.func) == "execute" and call.args else None
+            if text is not None:
+                sql_lint.judge(text, context, text_line(call.args[0]))
+            waiting.append(call.func)
 
 
 def _assigned(migration: ast.ClassDef, name: str) -> ast.expr | None:
@@ -69,7 +92,7 @@ def _model(call: ast.Call) -> str:
 
 
 def _create_model(call: ast.Call, context: Context) -> None:
-    context.created.add(written(argument(call, "name", 0)).lower())
+    context.known.created.add(written(argument(call, "name", 0)).lower())
 
 
 def _delete_model(call: ast.Call, context: Context) -> None:
@@ -82,7 +105,7 @@ def _delete_model(call: ast.Call, context: Context) -> None:
 def _rename_model(call: ast.Call, context: Context) -> None:
     old, new = written(argument(call, "old_name", 0)), written(argument(call, "new_name", 1))
     if context.is_new(old.lower()):
-        context.created.add(new.lower())
+        context.known.created.add(new.lower())
         return
     context.add("rename-table", call.lineno, f"The table of {old} becomes that of {new}")
     context.changed(old.lower(), call.lineno)
@@ -124,7 +147,7 @@ def _add_field(call: ast.Call, model: str, context: Context) -> None:
         return
     if last_name(made.func) in {"ManyToManyField", "GeneratedField"}:
         return
-    context.added.add((model, name))
+    context.known.added.add((model, name))
     required = not is_constant(argument(made, "null"), True)
     if required and argument(made, "db_default") is None:
         if argument(made, "default") is None:

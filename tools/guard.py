@@ -14,6 +14,7 @@ from backend_crew.tools.rehearsal import Rehearsal, pending, rehearse
 from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place
 from backend_crew.tools.sources import Source
+from backend_crew.tools.trace_findings import settled
 
 CLEAN, FINDINGS, NOT_REHEARSED, FAILED = "clean", "findings", "not rehearsed", "failed"
 EXIT_CODES: Mapping[str, int] = {CLEAN: 0, FAILED: 1, FINDINGS: 6, NOT_REHEARSED: 7}
@@ -77,6 +78,7 @@ def guard(place: Place | NoSandbox, tree: Path, tool: MigrationTool, asked: Aske
         done = Rehearsal("not rehearsed", asked.unreadable)
     else:
         done = rehearse(place, migrator, source=source, before=start, target=asked.target)
+    found = settled(found, done.trace)
     # What a rehearsal sees is the work of all files together; it is shown at the last of them.
     found += [_as_lint(one.severity, one.text, files[-1]) for one in done.findings]
     status, reason = _status(done, found)

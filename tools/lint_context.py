@@ -12,20 +12,29 @@ BOOKKEEPING = words(
 
 
 @dataclass
+class Known:
+    """What pending migrations did so far, this one and those before it: what comes later stands on it."""
+
+    # Tables they made: nobody reads them yet, so no lock on them holds anybody up.
+    created: set[str] = field(default_factory=set)
+    # (table, column): columns they made, and columns that a validated CHECK keeps free of NULL
+    added: set[tuple[str, str]] = field(default_factory=set)
+    validated: set[tuple[str, str]] = field(default_factory=set)
+    # (table, constraint): the column of which it says IS NOT NULL
+    not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass
 class Context:
-    """One migration: where it is, whether the tool runs it in a transaction, and what it did so far."""
+    """One migration: where it is, whether the tool runs it in a transaction, and what it and those before it did."""
 
     path: str
     transactional: bool
     dialect: str = "postgresql"
     found: list[LintFinding] = field(default_factory=list)
-    # Tables this migration made: nobody reads them yet, so no lock on them holds anybody up.
-    created: set[str] = field(default_factory=set)
-    added: set[tuple[str, str]] = field(default_factory=set)
-    # Constraints added NOT VALID in the transaction that runs now, and those that were validated since.
+    known: Known = field(default_factory=Known)
+    # Constraints added NOT VALID in the transaction that runs now.
     unvalidated: set[tuple[str, str]] = field(default_factory=set)
-    not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
-    validated: set[tuple[str, str]] = field(default_factory=set)
     later: bool = False  # the body of a function or trigger: it runs with what the application does
     explicit: bool = False
     lock_timeout: bool = False
@@ -43,8 +52,8 @@ class Context:
         return self.transactional or self.explicit
 
     def is_new(self, table: str) -> bool:
-        """Whether this migration made the table."""
-        return table in self.created
+        """Whether this migration, or one that is pending before it, made the table."""
+        return table in self.known.created
 
     def deletes(self, table: str, line: int, every: bool) -> None:
         """Rows of a table that was there before are deleted, all of them or those of a WHERE."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 from backend_crew.tools import alembic_lint, django_lint, sql_lint
+from backend_crew.tools.lint_context import Known
 from backend_crew.tools.lint_rules import LintFinding, finding
 from backend_crew.tools.python_literals import with_constants
 from backend_crew.tools.sql_statements import outside, split
@@ -30,34 +31,33 @@ def lint_files(files: Iterable[tuple[str, str]], tool_name: str, engine: str) ->
     if dialect is None:
         return None
     found: list[LintFinding] = []
-    created: set[str] = set()
+    known = Known()
     for path, text in files:
         if len(text) > _LONGEST:
             said = f"The file has {len(text):,} characters, and up to {_LONGEST:,} are read"
             found.append(finding("opaque-statement", path, 1, said))
         else:
-            found += lint_file(path, text, tool_name, dialect, created)
+            found += lint_file(path, text, tool_name, dialect, known)
     return tuple(found)
 
 
 def lint_file(
-    path: str, text: str, tool_name: str, dialect: str, created: set[str] | None = None
+    path: str, text: str, tool_name: str, dialect: str, known: Known | None = None
 ) -> tuple[LintFinding, ...]:
     """The findings in one migration file, by line.
 
-    `created` are tables that earlier pending files make: they hold no rows yet, and nobody reads them. To these its own
-    are added. `tool_name` is the name that `migrations.detect` gives a tool; `dialect` is "sqlite" or "postgresql". Python is
+    `known` is what earlier pending files did: their tables hold no rows yet, and nobody reads them. To it this one's own is
+    added. `tool_name` is the name that `migrations.detect` gives a tool; `dialect` is "sqlite" or "postgresql". Python is
     read as text, literals only. A file that no rule can read (another language, a syntax error) is a red flag.
     """
     if path.endswith(".sql"):
         sql = _way_up(text, tool_name)
         alone = _in_transaction(sql, tool_name, dialect)
-        return sql_lint.lint(sql, dialect, path=path, transactional=alone, created=created)
+        return sql_lint.lint(sql, dialect, path=path, transactional=alone, known=known)
     if not path.endswith(".py") or tool_name not in _PYTHON:
         return (finding("opaque-statement", path, 1, f"A migration of {tool_name} in this language is not read"),)
     try:
-        made = created if created is not None else set()
-        found = _PYTHON[tool_name](path, with_constants(ast.parse(text)), dialect, made)
+        found = _PYTHON[tool_name](path, with_constants(ast.parse(text)), dialect, known or Known())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         return (finding("opaque-statement", path, line, f"The file is not Python that can be read ({error})"),)

@@ -44,20 +44,23 @@ def _command(command: Fields, table: str, line: int, context: Context) -> None:
         _ADDS[subtype](pg_tree.inner(command.get("def"))[1], table, column, line, context)
     elif subtype in _REWRITES:
         context.add("table-rewrite", line, f"{table} is stored anew")
-    elif subtype == "AT_DropColumn" and (table, column) not in context.added:
+    elif subtype == "AT_DropColumn" and (table, column) not in context.known.added:
         context.add("drop-column", line, f"Column {table}.{column} is dropped")
-    elif subtype == "AT_DropConstraint" and context.not_null_checks.pop((table, column), None) is None:
-        context.add("drop-constraint", line, f"Constraint {column} of {table} is dropped")
-    elif subtype == "AT_SetNotNull" and (table, column) not in context.validated:
+    elif subtype == "AT_DropConstraint":
+        checked = context.known.not_null_checks.pop((table, column), None)
+        context.known.validated.discard((table, checked or ""))
+        if checked is None:
+            context.add("drop-constraint", line, f"Constraint {column} of {table} is dropped")
+    elif subtype == "AT_SetNotNull" and (table, column) not in context.known.validated:
         context.add("set-not-null", line, f"{table}.{column} becomes NOT NULL")
 
 
 def _validated(table: str, name: str, line: int, context: Context) -> None:
     if (table, name) in context.unvalidated and context.in_transaction:
         context.add("validate-with-add", line, f"Constraint {name} of {table} is validated right here")
-    checked = context.not_null_checks.get((table, name))
+    checked = context.known.not_null_checks.get((table, name))
     if checked is not None:
-        context.validated.add((table, checked))
+        context.known.validated.add((table, checked))
 
 
 def _change_type(definition: Fields, table: str, column: str, line: int, context: Context) -> None:
@@ -71,7 +74,7 @@ def _change_type(definition: Fields, table: str, column: str, line: int, context
 
 def _add_column(definition: Fields, table: str, _: str, line: int, context: Context) -> None:
     column = str(definition.get("colname", ""))
-    context.added.add((table, column))
+    context.known.added.add((table, column))
     given = [node for kind, node in map(pg_tree.inner, definition.get("constraints", ())) if kind == "Constraint"]
     kinds = {str(one.get("contype")) for one in given}
     where = f"{table}.{column}"
@@ -110,7 +113,7 @@ def add_constraint(constraint: Fields, table: str, column: str, line: int, conte
         context.unvalidated.add((table, name))
         required = _required(constraint.get("raw_expr"))
         if required:
-            context.not_null_checks[table, name] = required
+            context.known.not_null_checks[table, name] = required
     elif kind in {"CONSTR_UNIQUE", "CONSTR_PRIMARY", "CONSTR_EXCLUSION"} and not constraint.get("indexname"):
         context.add("unique-not-safe", line, f"{named} builds its index while writes wait")
     elif kind == "CONSTR_FOREIGN":

@@ -1,7 +1,7 @@
 """PostgreSQL's statements judged one by one, with what blocks and functions hold."""
 
 from backend_crew.tools import pg_rules, pg_tree
-from backend_crew.tools.lint_context import Context
+from backend_crew.tools.lint_context import Context, Known
 from backend_crew.tools.lint_rules import words
 from backend_crew.tools.pg_bodies import queries
 from backend_crew.tools.pg_tree import Fields
@@ -72,7 +72,8 @@ def _judge(name: str, fields: Fields, line: int, context: Context) -> None:
 
 def _body(fields: Fields, sql: str, line: int, context: Context, what: str) -> None:
     # What a body does happens later, or under its own conditions: it neither makes nor excuses anything outside.
-    inside = Context(context.path, transactional=False, created=set(context.created), added=set(context.added))
+    known = Known(set(context.known.created), set(context.known.added))
+    inside = Context(context.path, transactional=False, known=known)
     inside.lock_timeout, inside.later = True, what != "DO"
     for one in queries(sql, fields):
         if one.sql is None:

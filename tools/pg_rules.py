@@ -48,7 +48,7 @@ def writes(kind: str, fields: Fields, line: int, context: Context) -> None:
         context.deletes(table, line, pg_tree.always_true(where) and not fields.get("usingClause"))
     if kind == "UpdateStmt" and pg_tree.always_true(where) and not fields.get("fromClause"):
         columns = [str(target.get("name")) for _, target in map(pg_tree.inner, fields.get("targetList", ()))]
-        new = bool(columns) and all((table, column) in context.added for column in columns)
+        new = bool(columns) and all((table, column) in context.known.added for column in columns)
         rule = "backfill-in-one-statement" if new else "update-without-where"
         context.add(rule, line, f"UPDATE {table} sets {', '.join(columns)} in every row")
 
@@ -104,7 +104,7 @@ def _rename(fields: Fields, line: int, context: Context) -> None:
     kind, table = fields.get("renameType"), pg_tree.relation(fields.get("relation"))
     if context.is_new(table):
         if kind == "OBJECT_TABLE":
-            context.created.add(str(fields.get("newname")))
+            context.known.created.add(str(fields.get("newname")))
         return
     if kind in _TABLE_LIKE or kind == "OBJECT_VIEW":
         context.add("rename-table", line, f"{table} becomes {fields.get('newname')}")
@@ -136,7 +136,7 @@ def _index(fields: Fields, line: int, context: Context) -> None:
 
 
 def _create(fields: Fields, line: int, context: Context) -> None:
-    context.created.add(pg_tree.relation(fields.get("relation") or fields.get("into", {}).get("rel")))
+    context.known.created.add(pg_tree.relation(fields.get("relation") or fields.get("into", {}).get("rel")))
 
 
 def _copy(fields: Fields, line: int, context: Context) -> None:

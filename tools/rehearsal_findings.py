@@ -119,12 +119,18 @@ def of_script(
     )
 
 
-def of_violation(one: Violation, before: DatabaseFacts, after: DatabaseFacts | None, error: str) -> list[Finding]:
-    """What an upgrade does with rows that break a rule which it adds."""
+def of_violation(
+    one: Violation, before: DatabaseFacts, after: DatabaseFacts | None, error: str, severity: str
+) -> list[Finding]:
+    """What an upgrade does with rows that break a rule which it adds; `severity` is that of an upgrade which fails on them.
+
+    On PostgreSQL the lint tells rules that are added in the safe sequence from others. SQLite has no such sequence, and
+    the text of a rebuilt table does not say which of its rules are new.
+    """
     where = f"the new rule {one.rule}, where {one.rows}"
     count = f"Count such rows first: {one.count}"
     if error or after is None:
-        return [Finding("warning", f"the upgrade fails on {where} ({error[:160]}). {count}")]
+        return [Finding(severity, f"the upgrade fails on {where} ({error[:160]}). {count}")]
     gone = {name: old.rows - after.tables[name].rows for name, old in before.tables.items() if name in after.tables}
     if lost := [f"{number} of {name}" for name, number in gone.items() if number > 0]:
         return [Finding("warning", f"the upgrade removes rows to keep {where}: {', '.join(lost)}. {count}")]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from backend_crew.tools import pg_lint, sqlite_lint, squawk
-from backend_crew.tools.lint_context import Context
+from backend_crew.tools.lint_context import Context, Known
 from backend_crew.tools.lint_rules import LintFinding, finding
 from backend_crew.tools.sql_statements import Statement, split
 
@@ -18,14 +18,15 @@ def lint(
     path: str,
     first_line: int = 1,
     transactional: bool = True,
-    created: set[str] | None = None,
+    known: Known | None = None,
 ) -> tuple[LintFinding, ...]:
     """The findings in `sql`, by line; `dialect` is "sqlite" or "postgresql", `path` the file as findings name it.
 
     `first_line` is the line of `path` where the text begins. `transactional` says that the migration tool runs the
-    text inside a transaction of its own. `created` are tables that earlier files make, to which its own are added. Nothing is run and no database is asked. Raises ValueError on another dialect.
+    text inside a transaction of its own. To what earlier files did, `known`, its own is added. Nothing is run and no
+    database is asked. Raises ValueError on another dialect.
     """
-    context = Context(path, transactional, dialect, created=created if created is not None else set())
+    context = Context(path, transactional, dialect, known=known or Known())
     if len(sql) > _MAX_CHARACTERS:
         return (finding("opaque-statement", path, first_line, f"The text has more than {_MAX_CHARACTERS} characters"),)
     statements = judge(sql, context, first_line)
@@ -33,7 +34,7 @@ def lint(
     found = context.found
     if dialect == "postgresql" and statements:
         text = squawk.Text(sql, path, first_line, transactional)
-        found = [*found, *squawk.lint(text, statements, found, context.created)]
+        found = [*found, *squawk.lint(text, statements, found, context.known.created)]
     unique = dict.fromkeys(found)
     return tuple(sorted(unique, key=lambda one: (one.line, one.rule, one.text)))
 

@@ -19,7 +19,7 @@ from backend_crew.tools.facts import Bookkeeping, DatabaseFacts, TableFacts
 _HEADER = b"SQLite format 3\x00"
 _CHECKSUM_CELLS = 2_000_000  # above it values are counted, not compared: each cell costs about a microsecond
 _ROWS_AT_ONCE = 1_000
-_FACTS_S = 60.0
+_FACTS_S, _BYTES_A_SECOND = 60.0, 2**24  # on a busy machine
 _BUSY_S = 5.0
 
 
@@ -150,7 +150,7 @@ def row_counts(connection: sqlite3.Connection) -> Mapping[str, int]:
 
 
 def facts(connection: sqlite3.Connection, book: Bookkeeping) -> DatabaseFacts:
-    """Schema and contents of a database that untrusted code may have written; bounded to a minute."""
+    """Schema and contents of a database that untrusted code may have written; bounded to a minute and what its size takes."""
     _guard(connection)
     with _faults("read the migrated database"):
         names = [name for name in table_names(connection) if name.lower() not in book.tables]
@@ -233,7 +233,8 @@ def _guard(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA cell_size_check=ON")
-    deadline = time.monotonic() + _FACTS_S
+    size = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+    deadline = time.monotonic() + _FACTS_S + size / _BYTES_A_SECOND
     connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
     connection.text_factory = lambda data: data.decode("utf-8", errors="replace")
 

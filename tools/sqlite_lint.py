@@ -40,7 +40,7 @@ def lint_statements(statements: Sequence[Statement], context: Context) -> None:
     rebuilds = _rebuilds(statements, trees)
     of_rebuild = {index for one in rebuilds for index in one.statements}
     for one in rebuilds:
-        context.created.add(one.copy)
+        context.known.created.add(one.copy)
     for index, (statement, tree) in enumerate(zip(statements, trees, strict=True)):
         for rebuild in rebuilds:
             if rebuild.line == statement.line and index == min(rebuild.statements):
@@ -220,7 +220,7 @@ def _writes(tree: Any, line: int, context: Context) -> None:
     if isinstance(tree, exp.Delete) or not _every_row(tree):
         return
     columns = [one.this.name.lower() for one in tree.expressions if isinstance(one, exp.EQ)]
-    new = bool(columns) and all((table, column) in context.added for column in columns)
+    new = bool(columns) and all((table, column) in context.known.added for column in columns)
     rule = "backfill-in-one-statement" if new else "update-without-where"
     context.add(rule, line, f"UPDATE {table} sets {', '.join(columns)} in every row")
 
@@ -242,7 +242,7 @@ def _every_row(tree: Any) -> bool:
 
 def _create(tree: Any, line: int, context: Context) -> None:
     if tree.kind == "TABLE":
-        context.created.add(_target(tree))
+        context.known.created.add(_target(tree))
     elif tree.kind == "INDEX":
         table = _target(tree)
         context.changed(table, line)
@@ -267,7 +267,7 @@ def _alter(statement: Statement, tree: Any, context: Context) -> None:
     line, table = statement.line, _target(tree)
     if context.is_new(table):
         if (renamed := _renamed(tree)) is not None:
-            context.created.add(renamed[1])
+            context.known.created.add(renamed[1])
         return
     context.changed(table, line)
     for action in tree.args.get("actions") or []:
@@ -276,7 +276,7 @@ def _alter(statement: Statement, tree: Any, context: Context) -> None:
         elif isinstance(action, exp.RenameColumn):
             context.add("rename-column", line, f"{table}.{action.this.name} becomes {action.args['to'].name}")
         elif isinstance(action, exp.Drop):
-            names = [name for name in _dropped(action) if (table, name) not in context.added]
+            names = [name for name in _dropped(action) if (table, name) not in context.known.added]
             if names:
                 context.add("drop-column", line, f"Column {table}.{', '.join(names)} is dropped")
         elif isinstance(action, exp.ColumnDef):
@@ -289,7 +289,7 @@ def _add_column(statement: Statement, action: Any, table: str, line: int, contex
     from sqlglot import exp
 
     column = action.name.lower()
-    context.added.add((table, column))
+    context.known.added.add((table, column))
     kinds = {type(one.kind): one.kind for one in action.args.get("constraints") or []}
     required = kinds.get(exp.NotNullColumnConstraint)
     default = kinds.get(exp.DefaultColumnConstraint)

@@ -19,7 +19,6 @@ from migrations.cases import (
     UNSAFE,
     Case,
     Verdict,
-    missed,
 )
 from sql_projects import POSTGRESQL, SQLITE
 
@@ -129,15 +128,47 @@ ALEMBIC: tuple[Case, ...] = (
         'orders = sa.table("orders", sa.column("placed_at", sa.DateTime))\n'
         'op.execute(orders.delete().where(orders.c.placed_at < sa.literal("2001-01-01", sa.String)))',
     ),
-    missed(
-        _lite(
-            LOSSY,
-            "delete-by-an-expression-that-made-up-rows-lack",
-            Verdict(FINDINGS, "orders"),
-            'orders = sa.table("orders", sa.column("total", sa.Numeric))\nop.execute(orders.delete().where(orders.c.total < 0))',
-        ),
-        "an expression of SQLAlchemy is no SQL that the lint reads, and no made-up row is among those deleted",
-        Verdict(CLEAN, "data-in-schema-migration"),
+    _lite(
+        LOSSY,
+        "delete-by-an-expression-that-made-up-rows-lack",
+        Verdict(FINDINGS, "orders"),
+        'orders = sa.table("orders", sa.column("total", sa.Numeric))\nop.execute(orders.delete().where(orders.c.total < 0))',
+    ),
+    _lite(
+        LOSSY,
+        "delete-through-the-connection",
+        Verdict(FINDINGS, "delete-rows"),
+        'orders = sa.table("orders", sa.column("total", sa.Numeric))\nbind = op.get_bind()\n'
+        "doomed = sa.delete(orders).where(orders.c.total < 0)\nbind.execute(doomed)",
+    ),
+    _lite(
+        LOSSY,
+        "overwrite-by-an-expression",
+        Verdict(FINDINGS, "update-without-where"),
+        'users = sa.table("users", sa.column("name", sa.String))\nop.execute(users.update().values(name="x"))',
+    ),
+    _lite(
+        SAFE,
+        "repair-by-an-expression",
+        Verdict(CLEAN),
+        'users = sa.table("users", sa.column("name", sa.String))\n'
+        'op.execute(users.update().where(users.c.name.is_(None)).values(name=""))',
+    ),
+    _lite(
+        SAFE,
+        "fill-a-new-column-by-an-expression",
+        Verdict(CLEAN),
+        'op.add_column("users", sa.Column("phone", sa.String(30)))\nusers = sa.table("users", sa.column("phone", sa.String))\n'
+        'op.execute(users.update().values(phone=""))',
+        'op.drop_column("users", "phone")',
+    ),
+    _lite(
+        SAFE,
+        "delete-from-what-it-makes",
+        Verdict(CLEAN),
+        'tags = op.create_table("tags", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(20)))\n'
+        'op.bulk_insert(tags, [{"name": "a"}, {"name": ""}])\nop.execute(tags.delete().where(tags.c.name == ""))',
+        'op.drop_table("tags")',
     ),
     _lite(
         LOSSY,

@@ -18,7 +18,6 @@ from migrations.cases import (
     UNSAFE,
     Case,
     Verdict,
-    missed,
 )
 from sql_projects import POSTGRESQL, SQLITE
 
@@ -115,16 +114,44 @@ DJANGO: tuple[Case, ...] = (
         "migrations.RunPython(run, migrations.RunPython.noop)",
         top=_CLOSE.format("filter(total__gt=1).delete()"),
     ),
-    missed(
-        _lite(
-            LOSSY,
-            "delete-in-python-that-made-up-rows-lack",
-            Verdict(FINDINGS, "shop_order"),
-            "migrations.RunPython(run, migrations.RunPython.noop)",
-            top=_CLOSE.format("filter(status='cancelled').delete()"),
-        ),
-        "Python is not read, and no made-up row is among those deleted; that code works on rows is a warning",
-        Verdict(CLEAN, "data-in-schema-migration"),
+    _lite(
+        LOSSY,
+        "delete-in-python-that-made-up-rows-lack",
+        Verdict(FINDINGS, "shop_order"),
+        "migrations.RunPython(run, migrations.RunPython.noop)",
+        top=_CLOSE.format("filter(status='cancelled').delete()"),
+    ),
+    _lite(
+        LOSSY,
+        "delete-in-a-loop",
+        Verdict(FINDINGS, "Rows of shop_order are deleted"),
+        "migrations.RunPython(forwards, migrations.RunPython.noop)",
+        top="def forwards(apps, editor):\n    Order = apps.get_model('shop', 'Order')\n"
+        "    for order in Order.objects.filter(status='cancelled'):\n        order.delete()\n",
+    ),
+    _lite(
+        LOSSY,
+        "delete-by-sql-in-python",
+        Verdict(FINDINGS, "delete-rows"),
+        "migrations.RunPython(forwards, migrations.RunPython.noop)",
+        top="def forwards(apps, editor):\n    with editor.connection.cursor() as cursor:\n"
+        "        cursor.execute(\"DELETE FROM shop_order WHERE status = 'cancelled'\")\n",
+    ),
+    _lite(
+        SAFE,
+        "fill-a-new-field-in-python",
+        Verdict(CLEAN),
+        _NOTE,
+        "migrations.RunPython(run, migrations.RunPython.noop)",
+        top=_CLOSE.format("update(note='')"),
+    ),
+    _lite(
+        SAFE,
+        "empty-a-cache-in-python",
+        Verdict(CLEAN),
+        "migrations.RunPython(forwards, migrations.RunPython.noop)",
+        top="from django.core.cache import cache\n\n\ndef forwards(apps, editor):\n    seen = {}\n    seen.update(a=1)\n"
+        "    cache.delete('orders')\n",
     ),
     _lite(
         LOSSY,
@@ -147,17 +174,13 @@ DJANGO: tuple[Case, ...] = (
         'migrations.RunSQL("UPDATE shop_order SET nothing = 1", "")',
         extra="atomic = False",
     ),
-    missed(
-        _lite(
-            RACING,
-            "loss-only-where-there-is-much",
-            Verdict(FINDINGS, "shop_order"),
-            "migrations.RunPython(run, migrations.RunPython.noop)",
-            top="def run(apps, editor):\n    orders = apps.get_model('shop', 'Order').objects\n"
-            "    if orders.count() > 1000:\n        orders.all().delete()\n",
-        ),
-        "Python is not read, and three made-up rows are not many; that code works on rows is a warning",
-        Verdict(CLEAN, "data-in-schema-migration"),
+    _lite(
+        RACING,
+        "loss-only-where-there-is-much",
+        Verdict(FINDINGS, "shop_order"),
+        "migrations.RunPython(run, migrations.RunPython.noop)",
+        top="def run(apps, editor):\n    orders = apps.get_model('shop', 'Order').objects\n"
+        "    if orders.count() > 1000:\n        orders.all().delete()\n",
     ),
     _lite(
         STRUCTURE,
@@ -193,15 +216,11 @@ DJANGO: tuple[Case, ...] = (
         Verdict(FINDINGS, "index-not-concurrent"),
         'migrations.AddIndex("order", models.Index(fields=["status"], name="by_status"))',
     ),
-    missed(
-        _pg(
-            UNSAFE,
-            "type-change-that-rewrites",
-            Verdict(FINDINGS, "total"),
-            'migrations.AlterField("order", "total", models.BigIntegerField(default=0))',
-        ),
-        "what the field was is in another file, so the lint only warns; the trace sees the rewrite and no verdict uses it",
-        Verdict(CLEAN, "alter-field"),
+    _pg(
+        UNSAFE,
+        "type-change-that-rewrites",
+        Verdict(FINDINGS, "total"),
+        'migrations.AlterField("order", "total", models.BigIntegerField(default=0))',
     ),
     _pg(
         LOSSY,

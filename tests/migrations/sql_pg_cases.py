@@ -17,7 +17,6 @@ from migrations.cases import (
     Case,
     Verdict,
     beside,
-    missed,
 )
 from migrations.sql_base import sql_case
 from sql_projects import POSTGRESQL
@@ -64,25 +63,21 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         ("ALTER TABLE coupons VALIDATE CONSTRAINT owner", "SELECT 1"),
         tool="golang-migrate",
     ),
-    missed(
-        _case(
-            SAFE,
-            "not-null-by-a-check",
-            Verdict(CLEAN),
-            ("UPDATE orders SET note = '' WHERE note IS NULL", "SELECT 1"),
-            (
-                "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
-                "ALTER TABLE orders DROP CONSTRAINT note_there",
-            ),
-            (
-                "ALTER TABLE orders VALIDATE CONSTRAINT note_there;\nALTER TABLE orders ALTER COLUMN note SET NOT NULL;\n"
-                "ALTER TABLE orders DROP CONSTRAINT note_there",
-                "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID;\n"
-                "ALTER TABLE orders ALTER COLUMN note DROP NOT NULL",
-            ),
+    _case(
+        SAFE,
+        "not-null-by-a-check",
+        Verdict(CLEAN),
+        ("UPDATE orders SET note = '' WHERE note IS NULL", "SELECT 1"),
+        (
+            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
+            "ALTER TABLE orders DROP CONSTRAINT note_there",
         ),
-        "each file is linted alone, so the check of the file before does not excuse SET NOT NULL",
-        Verdict(FINDINGS, "set-not-null"),
+        (
+            "ALTER TABLE orders VALIDATE CONSTRAINT note_there;\nALTER TABLE orders ALTER COLUMN note SET NOT NULL;\n"
+            "ALTER TABLE orders DROP CONSTRAINT note_there",
+            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID;\n"
+            "ALTER TABLE orders ALTER COLUMN note DROP NOT NULL",
+        ),
     ),
     _case(
         SAFE,
@@ -95,18 +90,65 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         ),
         mark=_OUTSIDE,
     ),
-    missed(
-        _case(
-            SAFE,
-            "widen-varchar",
-            Verdict(CLEAN),
-            (
-                "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(200)",
-                "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(80)",
-            ),
+    _case(
+        SAFE,
+        "widen-varchar",
+        Verdict(CLEAN),
+        (
+            "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(200)",
+            "ALTER TABLE users ALTER COLUMN name TYPE VARCHAR(80)",
         ),
-        "the old length is in another file, so every new length is taken for a rewrite; the trace knows better",
+    ),
+    _case(
+        SAFE,
+        "check-in-two-steps",
+        Verdict(CLEAN),
+        (
+            "ALTER TABLE orders ADD CONSTRAINT total_there CHECK (total >= 0) NOT VALID",
+            "ALTER TABLE orders DROP CONSTRAINT total_there",
+        ),
+        ("ALTER TABLE orders VALIDATE CONSTRAINT total_there", "SELECT 1"),
+        tool="golang-migrate",
+    ),
+    _case(
+        SAFE,
+        "fill-a-column-of-the-file-before",
+        Verdict(CLEAN),
+        _PHONE,
+        ("UPDATE users SET phone = 'unknown'", "SELECT 1"),
+    ),
+    _case(
+        UNSAFE,
+        "not-null-after-its-check-is-gone",
+        Verdict(FINDINGS, "set-not-null"),
+        ("UPDATE orders SET note = '' WHERE note IS NULL", "SELECT 1"),
+        (
+            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
+            "ALTER TABLE orders DROP CONSTRAINT IF EXISTS note_there",
+        ),
+        (
+            "ALTER TABLE orders VALIDATE CONSTRAINT note_there;\nALTER TABLE orders DROP CONSTRAINT note_there",
+            "ALTER TABLE orders ADD CONSTRAINT note_there CHECK (note IS NOT NULL) NOT VALID",
+        ),
+        ("ALTER TABLE orders ALTER COLUMN note SET NOT NULL", "ALTER TABLE orders ALTER COLUMN note DROP NOT NULL"),
+    ),
+    _case(
+        UNSAFE,
+        "generated-column-that-rewrites",
+        Verdict(FINDINGS, "orders is rewritten under an exclusive lock"),
+        (
+            "ALTER TABLE orders ADD COLUMN cents BIGINT GENERATED ALWAYS AS (total::bigint * 100) STORED",
+            "ALTER TABLE orders DROP COLUMN cents",
+        ),
+    ),
+    _case(
+        UNSAFE,
+        "moments-become-zoned",
         Verdict(FINDINGS, "change-type"),
+        (
+            "ALTER TABLE orders ALTER COLUMN placed TYPE TIMESTAMPTZ",
+            "ALTER TABLE orders ALTER COLUMN placed TYPE TIMESTAMP",
+        ),
     ),
     _case(
         UNSAFE,
@@ -180,19 +222,52 @@ SQL_POSTGRESQL: tuple[Case, ...] = (
         tool="golang-migrate",
     ),
     _case(IRREVERSIBLE, "tool-without-a-way-back", Verdict(CLEAN, "is irreversible"), (_PHONE[0], None), tool="prisma"),
-    missed(
-        _case(
-            IRREVERSIBLE,
-            "way-back-raises",
-            Verdict(CLEAN, "is irreversible"),
-            (
-                _PHONE[0],
-                "-- +goose StatementBegin\nDO $$ BEGIN RAISE EXCEPTION 'there is no way back'; END $$;\n"
-                "-- +goose StatementEnd\n-- ;",
-            ),
+    _case(
+        IRREVERSIBLE,
+        "way-back-raises",
+        Verdict(CLEAN, "is irreversible"),
+        (
+            _PHONE[0],
+            "-- +goose StatementBegin\nDO $$ BEGIN RAISE EXCEPTION 'there is no way back'; END $$;\n"
+            "-- +goose StatementEnd\n-- ;",
         ),
-        "a way back in SQL that only raises is not told from one that breaks, so the step fails",
+    ),
+    _case(
+        IRREVERSIBLE,
+        "way-back-raises-with-a-hint",
+        Verdict(CLEAN, "is irreversible"),
+        (
+            _PHONE[0],
+            "-- Back up first.\nDO $back$\nBEGIN\n  RAISE EXCEPTION 'no way back; ask %', 'us' USING HINT = 'END;';\nEND;\n$back$",
+        ),
+        tool="golang-migrate",
+    ),
+    _case(
+        IRREVERSIBLE,
+        "way-back-only-tells",
+        Verdict(FAILED, "does not restore the schema"),
+        (_PHONE[0], "DO $$ BEGIN RAISE NOTICE 'nothing is done'; END $$"),
+        tool="golang-migrate",
+    ),
+    _case(
+        IRREVERSIBLE,
+        "way-back-raises-under-a-condition",
         Verdict(FAILED, "'down'"),
+        (
+            _PHONE[0],
+            "DO $$ BEGIN IF EXISTS (SELECT 1 FROM users) THEN RAISE EXCEPTION 'not with rows'; END IF; END $$;\n"
+            "ALTER TABLE users DROP COLUMN phone",
+        ),
+        tool="golang-migrate",
+    ),
+    _case(
+        RACING,
+        "key-from-the-number-of-rows",
+        Verdict(FAILED, "'up'"),
+        (
+            "INSERT INTO users (id, email) SELECT count(*) + 1, 'system@example.org' FROM users",
+            "DELETE FROM users WHERE email = 'system@example.org'",
+        ),
     ),
     _case(
         LOSSY,

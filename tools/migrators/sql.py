@@ -1,8 +1,9 @@
 """Directories of plain SQL behind the `Migrator` protocol: the same script is rendered, rehearsed and applied."""
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from backend_crew.tools.migrators.dbmate import Dbmate
 from backend_crew.tools.migrators.dialect_hint import dialect_hint
 from backend_crew.tools.migrators.drizzle import Drizzle
 from backend_crew.tools.migrators.flyway import Flyway
-from backend_crew.tools.migrators.forms import Body, Folder, Form, Loaded, Standing, blank
+from backend_crew.tools.migrators.forms import Body, Folder, Form, Loaded, Standing, Step, blank
 from backend_crew.tools.migrators.golang_migrate import GolangMigrate
 from backend_crew.tools.migrators.goose import Goose
 from backend_crew.tools.migrators.history import History
@@ -22,6 +23,7 @@ from backend_crew.tools.migrators.prisma import Prisma
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Pointing, Scratch, Script, Segment
 from backend_crew.tools.migrators.yoyo import Yoyo
 from backend_crew.tools.process import Completed
+from backend_crew.tools.sql_statements import split
 
 FORMS: dict[str, Callable[[Folder], Form]] = {
     "goose": Goose,
@@ -32,6 +34,12 @@ FORMS: dict[str, Callable[[Folder], Form]] = {
     "prisma": Prisma,
     "drizzle": Drizzle,
 }
+# DO with a body that is one RAISE EXCEPTION, with its message and what it formats or adds.
+_RAISES = re.compile(
+    r"""(?:\s|--[^\n]*\n)*DO\s+(?:LANGUAGE\s+plpgsql\s+)?(?P<tag>\$\w*\$)\s*BEGIN\s+
+    RAISE\s+(?:EXCEPTION\s+)?(?!DEBUG|LOG|INFO|NOTICE|WARNING)(?:'(?:[^']|'')*'|[^;'$])*;\s*END\s*;?\s*(?P=tag)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _SQLITES = {"sqlite", "sqlite3", "libsql", "turso"}
 _POSTGRESQLS = {"postgres", "postgresql", "pg", "pgx"}
 
@@ -58,8 +66,9 @@ class SqlMigrator:
 
     @cached_property
     def loaded(self) -> Loaded:
-        """All migrations with their SQL."""
-        return self.form.load()
+        """All migrations with their SQL; a way back that does nothing but raise is none."""
+        loaded = self.form.load()
+        return replace(loaded, steps=tuple(replace(one, down=None) if _refuses(one) else one for one in loaded.steps))
 
     @property
     def tables(self) -> frozenset[str]:
@@ -160,6 +169,12 @@ class SqlMigrator:
         if isinstance(script, str):
             raise ToolRetry(script)
         return scratch.execute(script)
+
+
+def _refuses(step: Step) -> bool:
+    """Whether going back ends in an error that the file itself raises, and nothing else."""
+    statements = [one for body in step.down or () for one in split(body.sql, POSTGRESQL) if not blank(one.text, SQLITE)]
+    return bool(statements) and all(_RAISES.match(one.text) for one in statements)
 
 
 def _acts(bodies: Sequence[Body]) -> bool:
