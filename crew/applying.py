@@ -15,6 +15,7 @@ from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.tools import apply, git, pg_apply, pg_schema, sqlite
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.facts import SchemaChange
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Script, Segment
 from backend_crew.tools.pg_identity import Identity
 from backend_crew.tools.pg_source import PostgresSource
@@ -181,6 +182,7 @@ def _postgresql(session: Session, facts: Mapping[str, Any], tree: Path, grant: s
         schema=str(facts["steps"][0]["schema"]),
         shown=_losses(facts, "error", "warning", "info"),
         rollback=facts.get("rollback_command") or "",
+        change=_change(facts),
     )
     done = pg_apply.apply_postgresql(
         source.address,
@@ -192,6 +194,11 @@ def _postgresql(session: Session, facts: Mapping[str, Any], tree: Path, grant: s
     )
     told: Payload = {"seconds": round(done.seconds, 2), "backup": "none is made of PostgreSQL"}
     return told | ({"note": "found applied after an interruption"} if done.already else {})
+
+
+def _change(facts: Mapping[str, Any]) -> SchemaChange | None:
+    told = facts.get("change")
+    return SchemaChange(tuple(told["added"]), tuple(told["removed"]), told["major"]) if told else None
 
 
 def _migrator(session: Session, tree: Path) -> Migrator:

@@ -11,7 +11,7 @@ import postgres_server
 import psycopg
 from psycopg import sql
 
-from backend_crew.tools.facts import Ask, DatabaseFacts
+from backend_crew.tools.facts import Ask, digest_of
 from backend_crew.tools.migrators.protocol import Script, Segment
 from backend_crew.tools.pg_apply import Applied, Approved, Limits, Tried, apply_postgresql
 from backend_crew.tools.pg_identity import Connection, Identity, connected, identity, parse_postgresql_url
@@ -146,14 +146,21 @@ def emptied(server: postgres_server.Server, use: str) -> str:
 @functools.cache
 def rehearsed(server: postgres_server.Server, script: Script, setup: str = OLD) -> str:
     """The digest of the schema that the script makes, found on a database of its own."""
+    return digest_of(schemas(server, script, setup)[1])
+
+
+@functools.cache
+def schemas(server: postgres_server.Server, script: Script, setup: str = OLD) -> tuple[Sequence[str], Sequence[str]]:
+    """The schema before and after a script, found on a database of its own."""
     url = emptied(server, "rehearsal")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(setup.encode())
+        before = schema(connection)
         for segment in script.segments:
             pieces = (each.text for each in split(segment.sql, "postgresql"))
             for piece in (segment.sql,) if segment.transactional else pieces:
                 connection.execute(piece.encode())
-        return DatabaseFacts((), tuple(schema(connection)), {}, {}).digest
+        return before, schema(connection)
 
 
 def case(

@@ -95,11 +95,11 @@ def test_names_are_written_so_that_none_can_be_a_statement() -> None:
 def test_what_an_upgrade_does_with_such_rows_is_told() -> None:
     (one,) = found("unique on users (name)")
     (failed,) = of_violation(one, BEFORE, None, "UNIQUE constraint failed: users.name", "error")
-    assert failed.severity == "warning" and "fails on" in failed.text and one.count in failed.text
+    assert failed.severity == "error" and "fails on" in failed.text and one.count in failed.text
     fewer = facts(*BEFORE.schema, rows={"users": 1, "teams": 3})
-    (removed,) = of_violation(one, BEFORE, fewer, "")
+    (removed,) = of_violation(one, BEFORE, fewer, "", "error")
     assert removed.severity == "warning" and "removes rows" in removed.text and "2 of users" in removed.text
-    (kept,) = of_violation(one, BEFORE, BEFORE, "")
+    (kept,) = of_violation(one, BEFORE, BEFORE, "", "error")
     assert (kept.severity, kept.text) == (
         "info",
         "the upgrade goes through on the new rule users (name) unique, where two have the same name",

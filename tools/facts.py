@@ -1,7 +1,8 @@
 """What a database holds, in words that are the same for every engine: schema lines, rows, values, checksums."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,4 +46,31 @@ class DatabaseFacts:
     @property
     def digest(self) -> str:
         """SHA-256 of the schema lines; equal for schemas that differ only in spelling or in the order of columns."""
-        return hashlib.sha256("\n".join(self.schema).encode()).hexdigest()
+        return digest_of(self.schema)
+
+
+def digest_of(schema: Sequence[str]) -> str:
+    """SHA-256 of sorted schema lines."""
+    return hashlib.sha256("\n".join(schema).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """The schema lines that a migration added and removed, where it was rehearsed on an engine of this major version."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    major: int | None = None
+
+    @classmethod
+    def between(cls, before: Sequence[str], after: Sequence[str], major: int | None) -> "SchemaChange":
+        """What leads from one to the other."""
+        old, new = Counter(before), Counter(after)
+        return cls(tuple(sorted((new - old).elements())), tuple(sorted((old - new).elements())), major)
+
+    def made_on(self, schema: Sequence[str]) -> tuple[str, ...] | None:
+        """The lines of another schema after the same change; None where it lacks what is removed or has what is added."""
+        lines, taken, given = Counter(schema), Counter(self.removed), Counter(self.added)
+        if taken - lines or (lines - taken) & given:
+            return None
+        return tuple(sorted((lines - taken + given).elements()))

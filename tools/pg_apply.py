@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused
-from backend_crew.tools.facts import Bookkeeping, DatabaseFacts
+from backend_crew.tools.facts import Bookkeeping, SchemaChange, digest_of
 from backend_crew.tools.migrators.protocol import Script
 from backend_crew.tools.pg_identity import (
     Address,
@@ -42,7 +42,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.25
 class Approved:
     """What a person approved: these bytes, for this database, from this place, and what the rehearsal showed of them.
 
-    `schema` is the digest of the schema afterwards; `shown` holds the findings of the rehearsal as `kind_of` gives
+    `schema` is the digest of the schema afterwards. Another major version than the rehearsal's tells of the same schema in
+    other words here and there, so on such a one `change` is what has to happen to it, nothing less and nothing more. `shown` holds the findings of the rehearsal as `kind_of` gives
     them, those about renamed things too; `rollback` is the command that goes back, for messages.
     """
 
@@ -53,6 +54,7 @@ class Approved:
     schema: str
     shown: frozenset[str] = frozenset()
     rollback: str = ""
+    change: SchemaChange | None = None
 
 
 @dataclass(frozen=True)
@@ -180,16 +182,23 @@ class _Run:
         self._schema_of, self._journal, self._limits = schema_of, journal, limits
         self._committed = 0  # steps of this approval that have taken effect, now or in an earlier try
         self._before: Survey = {}
+        self._schema = ""  # the digest that it has to end with
 
     def all(self, steps: tuple[Step, ...], stop: Callable[[], bool]) -> int:
         """How many steps this call ran."""
         first, expected = self._resumed(steps)
+        self._schema = self._schema_to_come()
         found, goal = self._recorded(), self._approved.goal
         if first == len(steps) and found == goal and steps[-1].alone:
             self._check_end(found, took_effect=True)
         if found == goal and (expected != goal or first == len(steps)):
             return 0
         self._check_place(found, expected)
+        if not self._schema:
+            raise ToolRefused(
+                f"the schema of {self._approved.identity.name} is not such that the approved change can be made to it; "
+                f"{self._standing()}. Rehearse and approve again"
+            )
         for step in steps[:first]:
             for setting in step.settings:
                 self._connection.execute(cast(Any, setting))
@@ -203,6 +212,17 @@ class _Run:
             expected = run_it(number, step, expected, last)
             self._committed = number + 1
         return len(steps) - first
+
+    def _schema_to_come(self) -> str:
+        """The digest of the schema at the end; "" where this database, as it is, cannot be brought there."""
+        change, noted = self._approved.change, self._journal.tried().get(0)
+        if change is None or change.major in (None, self._connection.info.server_version // 10_000):
+            return self._approved.schema
+        if noted is not None:  # worked out before the first step
+            return str(json.loads(noted.mark).get("schema", self._approved.schema))
+        with self._explained("reading the schema", ours=True):
+            lines = change.made_on(self._schema_of(self._connection))
+        return "" if lines is None else digest_of(lines)
 
     def _resumed(self, steps: tuple[Step, ...]) -> tuple[int, tuple[str, ...]]:
         """How many steps earlier tries have brought about, and the place that the database was at then."""
@@ -261,7 +281,7 @@ class _Run:
             if last:
                 self._check_end(reached)
             self._check_losses(inside=True)
-            self._journal.before(number, json.dumps({"xid": xid, "from": place, "to": reached}))
+            self._journal.before(number, self._mark(xid=xid, place=place, reached=reached))
             self._commit()
         except BaseException:
             with contextlib.suppress(psycopg.Error):
@@ -312,7 +332,7 @@ class _Run:
         self._check_place(self._recorded(), place)
         begun = number in self._journal.tried()
         there = finished(self._connection, step, begun)
-        self._journal.before(number, json.dumps({"statement": statement, "from": place, "to": place}))
+        self._journal.before(number, self._mark(statement=statement, place=place, reached=place))
         if not there:
             invalid = invalid_indexes(self._connection)
             try:
@@ -327,6 +347,9 @@ class _Run:
         self._journal.done(number)
         return place
 
+    def _mark(self, place: tuple[str, ...], reached: tuple[str, ...], **more: str) -> str:
+        return json.dumps({**more, "from": place, "to": reached, "schema": self._schema})
+
     def _left(self, before: Mapping[str, str]) -> str:
         """What a failed CONCURRENTLY leaves behind, with the way to be rid of it."""
         if self._connection.broken:
@@ -340,7 +363,7 @@ class _Run:
             raise kind(f"the script ends at {_place(reached)} instead of {_place(approved.goal)}; {self._standing()}")
         with self._explained("reading the schema", ours=True):
             schema = tuple(self._schema_of(self._connection))
-        if DatabaseFacts(reached, schema, {}, {}).digest != approved.schema:
+        if digest_of(schema) != self._schema:
             has = "has" if took_effect else "would have"
             raise kind(
                 f"{approved.identity.name} {has} another schema than in the rehearsal that was approved; "

@@ -11,7 +11,7 @@ from pathlib import Path
 from backend_crew.tools.additive import added_only
 from backend_crew.tools.alembic_box import excerpt, reason_in
 from backend_crew.tools.errors import ToolError, ToolRetry
-from backend_crew.tools.facts import Ask, DatabaseFacts, TableFacts
+from backend_crew.tools.facts import Ask, DatabaseFacts, SchemaChange, TableFacts
 from backend_crew.tools.migrations import MigrationFile
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Scratch, Script, Segment
@@ -75,6 +75,7 @@ class Rehearsal:
     goal: tuple[str, ...] = ()
     dialect: str = SQLITE
     trace: tuple[Traced, ...] = ()  # PostgreSQL: what each statement locked and rewrote
+    change: SchemaChange | None = None  # what the upgrade did to the schema
     added_only: bool = False  # the upgrade left everything that was there as it was, rows and values too
 
 
@@ -246,6 +247,7 @@ class _Rehearsing:
             findings += rewrites(scripts.traced, before, plan.data == COPY)
         if before and up and base and plan.data != COPY:
             findings += self._violated(base, before, up)
+        major = self.source.major if self.source else None
         bad = [finding.text for finding in findings if finding.severity == "error"]
         passed = f"{len(plan.move.files)} new revisions went through {', '.join(step.name for step in steps)}"
         return Rehearsal(
@@ -263,6 +265,7 @@ class _Rehearsing:
             goal=plan.move.goal,
             dialect=plan.dialect,
             trace=scripts.traced,
+            change=SchemaChange.between(before.schema, up.schema, major) if before and up else None,
             added_only=before is not None and up is not None and added_only(before, up),
         )
 
