@@ -96,6 +96,7 @@ def summarised(run: testrun.TestRun) -> dict[str, Any]:
         "command": list(run.command),
         "seconds": round(run.seconds, 2),
         "exit_code": run.exit_code,
+        "complete": run.complete,
         "output_tail": run.output_tail[-2000:] if run.status == "failed" else "",
     }
 
@@ -118,6 +119,8 @@ def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
 
 
 def _by_exit_code(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    if baseline.get("counts_known"):
+        return "unclear", f"{now['reason']}; before the change each test was known, and now none is"
     if now["status"] == "passed":
         return "green", "exit code 0, counts unknown"
     if baseline.get("status") == "failed":
@@ -138,7 +141,7 @@ def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, s
         return "red", f"{len(change['missing'])} tests that ran before the change did not run"
     if now["status"] == "passed":
         return "green", "every test passes"
-    if change["already failing"] and now["exit_code"] == 1:
+    if change["already failing"] and now["complete"]:
         return "green", f"only tests fail that failed before the change ({len(change['already failing'])})"
     return "red", str(now["reason"])
 

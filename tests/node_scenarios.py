@@ -124,7 +124,10 @@ function answer (found) {
 test('archiving a note is answered with 204', () => assert.strictEqual(answer(true), 204))
 test('an unknown note is not found', () => assert.strictEqual(answer(false), 404))
 """
-NODE_IDS = ("archiving a note is answered with 204", "an unknown note is not found")
+NODE_IDS = (
+    "test/archive.test.js::archiving a note is answered with 204",
+    "test/archive.test.js::an unknown note is not found",
+)
 
 
 def express() -> dict[str, list[Step]]:

@@ -240,7 +240,10 @@ def test_node_reports_counts(sandbox: Sandbox, tree: Path) -> None:
     result = run_tests(sandbox, tree, tree, find_runtime(tree), found)
     if "not available" in result.reason:
         pytest.skip("no node in this machine's system folders")
-    assert {case.id: case.outcome for case in result.cases} == {"cart::adds": "passed", "cart::sums": "failed"}
+    assert {case.id: case.outcome for case in result.cases} == {
+        "cart.test.js::cart::adds": "passed",
+        "cart.test.js::cart::sums": "failed",
+    }
     assert result.status == "failed"
 
 
@@ -263,8 +266,8 @@ def test_a_stopped_run_is_no_verdict(sandbox: Sandbox, tree: Path) -> None:
     [
         ({"pyproject.toml": "[tool.pytest.ini_options]\n"}, ("-m", "pytest"), "pytest"),
         ({"requirements-dev.txt": "pytest>=8\n"}, ("-m", "pytest"), "pytest"),
-        ({"manage.py": '"DJANGO_SETTINGS_MODULE"\n', "requirements.txt": "django\n"}, ("manage.py", "test"), "generic"),
-        ({"setup.py": "", "t.py": "import unittest\n"}, ("-m", "unittest", "discover"), "generic"),
+        ({"manage.py": '"DJANGO_SETTINGS_MODULE"\n', "requirements.txt": "django\n"}, ("manage.py", "test"), "django"),
+        ({"setup.py": "", "t.py": "import unittest\n"}, ("-m", "unittest", "discover"), "unittest"),
     ],
 )  # fmt: skip
 def test_the_command_is_found_with_its_evidence(

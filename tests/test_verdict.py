@@ -10,7 +10,8 @@ from backend_crew.tools.testrun import TestCase, TestRun, not_run
 
 def made(status: str = "failed", exit_code: int = 1, **outcomes: str) -> dict[str, Any]:
     cases = tuple(TestCase(name, outcome, 0.0, "") for name, outcome in outcomes.items())
-    return verdict.summarised(TestRun(status, status, counts_known=True, cases=cases, exit_code=exit_code))
+    run = TestRun(status, status, counts_known=True, cases=cases, exit_code=exit_code, complete=exit_code < 2)
+    return verdict.summarised(run)
 
 
 BEFORE = made(a="passed", b="failed", c="passed", d="error", e="passed", f="skipped")
@@ -47,3 +48,9 @@ def test_what_changed_is_told_by_test_id() -> None:
 )
 def test_the_verdict_counts_what_the_change_did(now: dict[str, Any], word: str) -> None:
     assert verdict.verdict(BEFORE, now)[0] == word
+
+
+def test_counts_that_were_known_before_and_are_not_now_make_no_verdict() -> None:
+    unknown = verdict.summarised(TestRun("passed", "exit code 0", exit_code=0))
+    assert verdict.verdict(BEFORE, unknown)[0] == "unclear"
+    assert verdict.verdict(unknown, unknown)[0] == "green"

@@ -1,6 +1,6 @@
 """JUnit XML reports of untrusted code, read by trusted code: no document type, no entities, bounded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 from xml.parsers import expat
@@ -9,8 +9,9 @@ from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.excerpt import head
 
 CASE_LIMIT = 50_000
-_MESSAGE = 2_000
-_WORST_FIRST = ("error", "failed", "skipped", "passed")
+MESSAGE_LIMIT = 2_000
+#: Worst first.
+OUTCOMES = ("error", "failed", "skipped", "passed")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class _Reader:
         elif self._case is not None and tag in ("failure", "error", "skipped"):
             self._inside = tag
             outcome = "failed" if tag == "failure" else tag
-            self._case.outcome = min(self._case.outcome, outcome, key=_WORST_FIRST.index)
+            self._case.outcome = min(self._case.outcome, outcome, key=OUTCOMES.index)
             self.text(attributes.get("message", "") + "\n")
 
     def text(self, data: str) -> None:
-        if self._case is not None and self._inside is not None and self._case.size <= _MESSAGE:
-            self._case.text.append(data[: _MESSAGE + 1])
+        if self._case is not None and self._inside is not None and self._case.size <= MESSAGE_LIMIT:
+            self._case.text.append(data[: MESSAGE_LIMIT + 1])
             self._case.size += len(data)
 
     def end(self, tag: str) -> None:
@@ -74,7 +75,7 @@ class _Reader:
             self._inside = None
         elif tag == "testcase" and self._case is not None:
             done, self._case = self._case, None
-            message = head("".join(done.text), _MESSAGE).strip()
+            message = head("".join(done.text), MESSAGE_LIMIT).strip()
             seconds = _seconds(done.attributes.get("time", "0"))
             self.cases.append(TestCase(self._name(done.attributes, done.suites), done.outcome, seconds, message))
             if len(self.cases) > CASE_LIMIT:
@@ -113,14 +114,14 @@ def read_report(
         parser.Parse(report, True)
     except (expat.ExpatError, ValueError) as error:
         raise ToolRetry(f"the report is not XML: {error}") from error
-    return tuple(_merged(reader.cases)), reader.claimed_failures
+    return tuple(merged(reader.cases)), reader.claimed_failures
 
 
-def _merged(cases: list[TestCase]) -> Iterator[TestCase]:
-    """A test that failed and whose teardown failed too is reported twice."""
+def merged(cases: Iterable[TestCase]) -> Iterator[TestCase]:
+    """One case an id, with its worst outcome: a test that failed and whose teardown failed too is reported twice."""
     by_id: dict[str, TestCase] = {}
     for case in cases:
         known = by_id.get(case.id)
-        if known is None or _WORST_FIRST.index(case.outcome) < _WORST_FIRST.index(known.outcome):
+        if known is None or OUTCOMES.index(case.outcome) < OUTCOMES.index(known.outcome):
             by_id[case.id] = case
     yield from by_id.values()

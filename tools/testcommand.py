@@ -2,39 +2,17 @@
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from pathlib import Path
 
 from backend_crew.tools.errors import ToolError
+from backend_crew.tools.runners.find import runner_of
+from backend_crew.tools.runners.protocol import TestCommand, words
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.stack import detect
 from backend_crew.tools.workspace import read_file
 
 _SHELL = re.compile(r"[|&;<>$`*?\\]")
-
-
-@dataclass(frozen=True)
-class TestCommand:
-    """A command that runs tests: `runner` is "pytest", "node" or "generic"; `evidence` is path:line."""
-
-    __test__: ClassVar[bool] = False  # the name begins like a test class, and pytest would collect it
-
-    argv: tuple[str, ...]
-    runner: str
-    evidence: str
-
-
-def runner_of(argv: tuple[str, ...]) -> str:
-    """What a command's report can be had from: "pytest", "node" (its own test runner) or "generic"."""
-    names = [PurePosixPath(word).name for word in argv[:3]]
-    if names and (
-        names[0] in ("pytest", "py.test") or (argv[1:3] == ("-m", "pytest") and names[0].startswith("python"))
-    ):
-        return "pytest"
-    return "node" if names[:1] == ["node"] and "--test" in argv else "generic"
 
 
 def find_command(root: Path, runtime: Runtime) -> TestCommand | None:
@@ -102,7 +80,7 @@ def _line(text: str, pattern: str) -> int | None:
 
 def _proposals(root: Path) -> Iterator[TestCommand]:
     if (text := _text(root, "manage.py")) is not None and (line := _line(text, "DJANGO_SETTINGS_MODULE")):
-        yield TestCommand(("python", "manage.py", "test"), "generic", f"manage.py:{line}")
+        yield TestCommand(("python", "manage.py", "test"), "django", f"manage.py:{line}")
     if (text := _text(root, "package.json")) is not None:
         yield from _package_json(text)
     yield from _unittest(root)
@@ -143,13 +121,11 @@ def _package_json(text: str) -> Iterator[TestCommand]:
         return
     line = _line(text, r'"test"\s*:')
     evidence = f"package.json:{line or 1}"
-    try:
-        words = tuple(shlex.split(script))
-    except ValueError:
-        words = ()
+    argv = words(script)
+    runner = runner_of(argv)
     # A script that needs no shell can be run for its report; others are npm's business.
-    if runner_of(words) == "node" and not _SHELL.search(script):
-        yield TestCommand(words, "node", evidence)
+    if runner is not None and not _SHELL.search(script):
+        yield TestCommand(argv, runner.name, evidence)
     else:
         yield TestCommand(("npm", "test", "--silent"), "generic", evidence)
 
@@ -160,4 +136,4 @@ def _unittest(root: Path) -> Iterator[TestCommand]:
         return
     for fact in facts:
         if fact.value == "unittest" and fact.confidence == "certain":
-            yield TestCommand(("python", "-m", "unittest", "discover"), "generic", f"{fact.path}:{fact.line}")
+            yield TestCommand(("python", "-m", "unittest", "discover"), "unittest", f"{fact.path}:{fact.line}")
