@@ -182,7 +182,7 @@ def _run_checks(session: Session, given: RunChecks) -> str:
 
 
 def _run_tests(session: Session, given: RunTests) -> str:
-    known = session.tests is not None and testrun.reports(session.tests)
+    known = session.tests is not None and testrun.reports(session.tests, session.clone.tree)
     paths = (
         tuple(map(_test_path, given.paths)) if known else ()
     )  # what another command would make of a path is not known

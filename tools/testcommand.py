@@ -1,6 +1,5 @@
 """How a repository runs its tests, read from its files; nothing is executed to find out."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.runners.find import runner_of
 from backend_crew.tools.runners.protocol import TestCommand, words
+from backend_crew.tools.runners.scripts import scripts_of
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.stack import detect
 from backend_crew.tools.workspace import read_file
@@ -50,7 +50,7 @@ def _checks(root: Path) -> Iterator[TestCommand]:
         yield TestCommand(("python", "manage.py", "check"), "check", f"manage.py:{line}")
     if (text := _text(root, "package.json")) is not None:
         for name in ("typecheck", "type-check", "lint", "check"):
-            if name in _scripts(text):
+            if name in scripts_of(text):
                 line = _line(text, rf'"{name}"\s*:') or 1
                 yield TestCommand(("npm", "run", "--silent", name), "check", f"package.json:{line}")
     if (text := _text(root, "go.mod")) is not None and (line := _line(text, r"^module ")):
@@ -82,13 +82,15 @@ def _proposals(root: Path) -> Iterator[TestCommand]:
     if (text := _text(root, "manage.py")) is not None and (line := _line(text, "DJANGO_SETTINGS_MODULE")):
         yield TestCommand(("python", "manage.py", "test"), "django", f"manage.py:{line}")
     if (text := _text(root, "package.json")) is not None:
-        yield from _package_json(text)
+        yield from _package_json(root, text)
     yield from _unittest(root)
     for name, pattern, argv in _FIXED:
         if (text := _text(root, name)) is not None and (line := _line(text, pattern)):
             wrapper = _WRAPPERS.get(name)
             own = (f"./{wrapper}",) if wrapper and (root / wrapper).is_file() else argv[:1]
-            yield TestCommand((*own, *argv[1:]), "generic", f"{name}:{line}")
+            command = (*own, *argv[1:])
+            found = runner_of(command, root)
+            yield TestCommand(command, found.runner.name if found else "generic", f"{name}:{line}")
 
 
 _WRAPPERS = {"pom.xml": "mvnw", "build.gradle": "gradlew", "build.gradle.kts": "gradlew"}
@@ -105,29 +107,39 @@ _FIXED = (
 )
 
 
-def _scripts(text: str) -> dict[str, str]:
-    """The scripts of a package.json by name, none where it cannot be read."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    scripts = document.get("scripts") if isinstance(document, dict) else None
-    return {name: one for name, one in scripts.items() if isinstance(one, str)} if isinstance(scripts, dict) else {}
-
-
-def _package_json(text: str) -> Iterator[TestCommand]:
-    script = _scripts(text).get("test")
+def _package_json(root: Path, text: str) -> Iterator[TestCommand]:
+    script = scripts_of(text).get("test")
     if script is None or "no test specified" in script:
+        yield from _declared(root, text)
         return
     line = _line(text, r'"test"\s*:')
     evidence = f"package.json:{line or 1}"
     argv = words(script)
-    runner = runner_of(argv)
-    # A script that needs no shell can be run for its report; others are npm's business.
-    if runner is not None and not _SHELL.search(script):
-        yield TestCommand(argv, runner.name, evidence)
-    else:
-        yield TestCommand(("npm", "test", "--silent"), "generic", evidence)
+    found = runner_of(argv, root)
+    # A script that is one plain command is named as that; others stay npm's business.
+    if found is not None and found.argv == argv and not _SHELL.search(script):
+        yield TestCommand(argv, found.runner.name, evidence)
+        return
+    npm = ("npm", "test", "--silent")
+    found = runner_of(npm, root)
+    yield TestCommand(npm, found.runner.name if found else "generic", evidence)
+
+
+def _declared(root: Path, text: str) -> Iterator[TestCommand]:
+    """Runners that a package.json or a configuration of their own names, where no script runs tests."""
+    for name in ("vitest", "jest", "mocha"):
+        line = _line(text, rf'"{name}"\s*:')
+        config = next((one for one in _CONFIGS[name] if _text(root, one) is not None), None)
+        if line or config:
+            yield TestCommand((name,), name, f"{config}:1" if config else f"package.json:{line}")
+            return
+
+
+_CONFIGS = {
+    "vitest": tuple(f"vitest.config.{end}" for end in ("ts", "mts", "js", "mjs")),
+    "jest": tuple(f"jest.config.{end}" for end in ("ts", "js", "mjs", "cjs", "json")),
+    "mocha": (".mocharc.json", ".mocharc.yml", ".mocharc.yaml", ".mocharc.js", ".mocharc.cjs"),
+}
 
 
 def _unittest(root: Path) -> Iterator[TestCommand]:

@@ -16,7 +16,7 @@ from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.excerpt import tail
 from backend_crew.tools.junit import TestCase
 from backend_crew.tools.process import Completed
-from backend_crew.tools.runners.find import runner_of
+from backend_crew.tools.runners.find import Found, runner_of
 from backend_crew.tools.runners.protocol import Place, Plan, Report, Runner, TestCommand, is_python, split_id
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox
@@ -72,9 +72,9 @@ def not_run(reason: str) -> TestRun:
     return TestRun("not run", reason)
 
 
-def reports(command: TestCommand) -> bool:
+def reports(command: TestCommand, tree: Path) -> bool:
     """Whether a report of the command is read, so that tests are known one by one and can be run by path."""
-    return runner_of(command.argv) is not None
+    return runner_of(command.argv, tree) is not None
 
 
 def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is the caller's to say
@@ -95,10 +95,12 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     """
     if isinstance(sandbox, NoSandbox):
         return not_run(f"no sandbox works here: {sandbox.reason}. {sandbox.fix}")
-    runner = runner_of(command.argv)
-    # The name cannot be guessed by code that was written before the run.
-    report = f".report-{secrets.token_hex(16)}.xml"
-    plan = runner.plan(command.argv, paths, report) if runner else Plan((*command.argv, *paths), None, command.argv)
+    known = runner_of(command.argv, tree)
+    runner = known.runner if known else None
+    plan = _plan(command, known, paths)
+    limits = limits or Limits()
+    if runner and plan.report is None:
+        limits = replace(limits, output_bytes=_REPORT_LIMIT)
     try:
         with sandbox.box(tree, at, runtime, layered=True) as box:
             done = box.run(plan.argv, env=env, limits=limits, stop=stop, unix_sockets=True)
@@ -122,16 +124,30 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
         return replace(run, status="not run", reason=missing)
     if done.timed_out or done.overfull:
         return replace(run, reason=_cut_short(done, "tests"))
-    judged = _with_missing_variables(_judge(run, found, place, runner))
+    judged = _with_missing_variables(_judge(run, found, place, runner, paths))
     if judged.status == "failed" and done.network_refused and not sandbox.loopback:
         return replace(judged, status="not run", reason=_NO_LOOPBACK)
     return judged
 
 
-def _judge(run: TestRun, found: bytes | str | None, place: Place, runner: Runner | None) -> TestRun:
+def _plan(command: TestCommand, known: Found | None, paths: Sequence[str]) -> Plan:
+    if known is None:  # what it would make of a path is not known
+        return Plan(command.argv, None, command.argv)
+    # The name cannot be guessed by code that was written before the run.
+    plan = known.runner.plan(known.argv, paths, f".report-{secrets.token_hex(16)}.xml")
+    if known.argv == command.argv:
+        return plan
+    return Plan((*known.before, *plan.argv), plan.report, (*command.argv, *paths))
+
+
+def _judge(
+    run: TestRun, found: bytes | str | None, place: Place, runner: Runner | None, paths: Sequence[str]
+) -> TestRun:
     if runner is None:
         return _by_exit_code(run)
-    return _by_report(run, found, place, runner) if isinstance(found, bytes) else _without_report(run, found, runner)
+    if not isinstance(found, bytes):
+        return _without_report(run, found, runner)
+    return _by_report(run, found, place, runner, paths)
 
 
 def _cut_short(done: Completed, what: str) -> str:
@@ -242,9 +258,9 @@ def _with_missing_variables(run: TestRun) -> TestRun:
     return replace(run, reason=f"{run.reason}; {said}") if said else run
 
 
-def _by_report(run: TestRun, data: bytes, place: Place, runner: Runner) -> TestRun:
+def _by_report(run: TestRun, data: bytes, place: Place, runner: Runner, paths: Sequence[str]) -> TestRun:
     try:
-        report = runner.read(data, place)
+        report = _asked(runner.read(data, place), paths)
     except ToolRetry as error:
         return replace(run, reason=str(error))
     if not report.counted:
@@ -257,8 +273,17 @@ def _by_report(run: TestRun, data: bytes, place: Place, runner: Runner) -> TestR
         return replace(known, reason=f"the report names tests of a file that the repository does not have: {strange}")
     whole = status == "passed" or (status == "failed" and _is_red(run.exit_code, runner) and _red(report) > 0)
     # pytest may write an empty report although it did not begin.
-    cause = runner.cause(run.exit_code, run.output_tail)
+    cause = "" if report.cases else runner.cause(run.exit_code, run.output_tail)
     return replace(known, status=status, reason=cause or reason, complete=whole)
+
+
+def _asked(report: Report, paths: Sequence[str]) -> Report:
+    """Without what some runners report as skipped because something else was asked for."""
+    if not paths:
+        return report
+    asked = tuple(f"{path.rstrip('/')}{end}" for path in paths for end in ("::", "/"))
+    cases = [one for one in report.cases if one.outcome != "skipped" or one.id in paths or one.id.startswith(asked)]
+    return replace(report, cases=tuple(cases))
 
 
 def _red(report: Report) -> int:

@@ -56,3 +56,8 @@ def seconds(value: object) -> float:
 def message(value: object) -> str:
     """A failure's text out of JSON, bounded; "" for what is none."""
     return head(value, MESSAGE_LIMIT).strip() if isinstance(value, str) else ""
+
+
+def number(value: object) -> int:
+    """A count out of JSON; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
