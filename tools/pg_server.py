@@ -31,7 +31,7 @@ _SEED_LIMIT = 64 * 1024**2
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _OWN_OUTPUT = 64 * 1024**2
 _ONE_AT_A_TIME = threading.Lock()
-_NOT_STARTED = "the scratch PostgreSQL did not start"
+NOT_STARTED = "the scratch PostgreSQL did not start"
 _SETTINGS = {
     "listen_addresses": HOST,
     "port": str(PORT),
@@ -168,7 +168,7 @@ class Server:
         limits = replace(self.limits, output_bytes=output_bytes or self.limits.output_bytes)
         words = ("sh", str(self.installation.bin), self.place("data"), _hba(role), *argv)
         done = self.box.run(("/bin/sh", "-c", self.start, *words), env=env, limits=limits, stop=self.stop, cwd=cwd)
-        if done.exit_code == 125 and done.stderr.startswith(_NOT_STARTED):
+        if done.exit_code == 125 and done.stderr.startswith(NOT_STARTED):
             raise ToolFault(f"{done.stderr.strip()[:600]}. The rehearsal's database may be damaged: try again.")
         return replace(done, argv=tuple(argv))
 
@@ -209,10 +209,19 @@ class Server:
     @property
     def start(self) -> str:
         """The script that starts the server, runs a command and stops the server again."""
-        # Helper processes that only version 18 has cost a third of its start.
-        settings = _SETTINGS | ({"io_method": "sync"} if self.installation.major >= 18 else {})
-        words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
-        return _START.replace("SETTINGS", words).replace("NOT_STARTED", _NOT_STARTED)
+        return start_script(self.installation)
+
+
+def start_script(installation: Installation, **changed: str) -> str:
+    """The script that starts a server, runs a command with it and stops it again.
+
+    $1 is the folder of the programs, $2 the cluster's, $3 a line of pg_hba.conf; the rest is the command. `changed` are
+    settings of the server. It ends with 125, and NOT_STARTED first on stderr, where the server does not start.
+    """
+    # Helper processes that only version 18 has cost a third of its start.
+    settings = _SETTINGS | ({"io_method": "sync"} if installation.major >= 18 else {}) | changed
+    words = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+    return _START.replace("SETTINGS", words).replace("NOT_STARTED", NOT_STARTED)
 
 
 @functools.cache

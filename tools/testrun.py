@@ -20,6 +20,7 @@ from backend_crew.tools.runners.find import Found, runner_of
 from backend_crew.tools.runners.protocol import Place, Plan, Report, Runner, TestCommand, is_python, split_id
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox
+from backend_crew.tools.services import NOT_STARTED, Services, not_reached, services_for, words
 from backend_crew.tools.testcommand import find_command, propose_checks, propose_commands, with_interpreter
 
 __all__ = [
@@ -65,6 +66,7 @@ class TestRun:
     output_tail: str = ""
     junit: bytes | None = None
     complete: bool = False
+    services: tuple[str, ...] = ()
 
 
 def not_run(reason: str) -> TestRun:
@@ -102,8 +104,10 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     if runner and plan.report is None:
         limits = replace(limits, output_bytes=_REPORT_LIMIT)
     try:
-        with sandbox.box(tree, at, runtime, layered=True) as box:
-            done = box.run(plan.argv, env=env, limits=limits, stop=stop, unix_sockets=True)
+        servers = services_for(tree, sandbox, runtime, at)
+        given = {**servers.env, **(env or {})}
+        with sandbox.box(tree, at, servers.runtime, layered=True) as box:
+            done = box.run((*servers.before, *plan.argv), env=given, limits=limits, stop=stop, unix_sockets=True)
             found = _read_report(box, plan, done) if runner else None
             missing = _missing_runner(box, runner, command, found, done)
             place = Place(tree, box.layout.at)
@@ -112,6 +116,7 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     run = TestRun(
         status="failed",
         reason="",
+        services=servers.started,
         exit_code=done.exit_code,
         command=plan.shown,
         seconds=done.seconds,
@@ -120,14 +125,36 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
     )
     if done.stopped:
         return replace(run, status="not run", reason="stopped before the tests ended")
-    if missing:
+    if missing := missing or _no_server(done):
         return replace(run, status="not run", reason=missing)
     if done.timed_out or done.overfull:
         return replace(run, reason=_cut_short(done, "tests"))
-    judged = _with_missing_variables(_judge(run, found, place, runner, paths))
+    judged = _without_servers(_with_missing_variables(_judge(run, found, place, runner, paths)), servers)
     if judged.status == "failed" and done.network_refused and not sandbox.loopback:
         return replace(judged, status="not run", reason=_NO_LOOPBACK)
     return judged
+
+
+def _no_server(done: Completed) -> str | None:
+    if done.exit_code == 125 and done.stderr.startswith(NOT_STARTED):
+        return done.stderr.strip()[:600]
+    return None
+
+
+def _without_servers(run: TestRun, servers: Services) -> TestRun:
+    """With the tests that failed for want of a server that cannot be had as not run; the others decide."""
+    cases = tuple(
+        replace(case, outcome="skipped", message=f"not run: {words(servers)}") if not_reached(case, servers) else case
+        for case in run.cases
+    )
+    if cases == run.cases:
+        return run
+    left = sum(one != two for one, two in zip(cases, run.cases, strict=True))
+    red, passed = (sum(case.outcome in wanted for case in cases) for wanted in (_RED, ("passed",)))
+    reason = f"{left} of {len(cases)} tests not run: {words(servers)}"
+    if red or not run.complete:
+        return replace(run, cases=cases, reason=f"{red} of {len(cases)} tests failed; {reason}" if red else run.reason)
+    return replace(run, cases=cases, status="passed" if passed else "not run", reason=reason)
 
 
 def _plan(command: TestCommand, known: Found | None, paths: Sequence[str]) -> Plan:
