@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from backend_crew.crew import flags, settings
+from backend_crew.crew import flags, scanning, settings
 from backend_crew.crew.errors import BackendCrewError, UsageError
 from backend_crew.crew.settings import Caps, Options
 
@@ -16,6 +16,9 @@ from backend_crew.crew.settings import Caps, Options
 @click.version_option(package_name="backend-crew", prog_name="backend-crew")
 def cli() -> None:
     """A crew that adds a backend feature to your repository; gates, guards and migrations are enforced by code."""
+
+
+cli.add_command(scanning.scan)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 from backend_crew.crew import roles, settings
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.journal import Journal
-from backend_crew.tools import process, search
+from backend_crew.tools import process, ripgrep
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.process import run
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
@@ -69,7 +69,7 @@ def _sandbox() -> Condition:
 
 def _ripgrep() -> Condition:
     try:
-        return Condition("ripgrep", True, str(search.find_rg()))
+        return Condition("ripgrep", True, str(ripgrep.find_rg()))
     except ToolError as error:
         return Condition("ripgrep", False, str(error), "pip install ripgrep==14.1.0")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.errors import ToolFault, ToolRetry
-from backend_crew.tools.search import Match, find_rg, find_symbol, search
+from backend_crew.tools.ripgrep import find_rg
+from backend_crew.tools.search import Match, find_symbol, search
 
 FILES = {
     ".gitignore": "ignored/\n*.log\n",

@@ -2,8 +2,6 @@
 
 import ast
 import re
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from backend_crew.tools import process
 from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.excerpt import head
+from backend_crew.tools.ripgrep import ENVIRONMENT, QUIET, find_rg
 from backend_crew.tools.workspace import JUNK_FOLDERS, MissingPathError, NoSecrets, Redacts, read_file, shown_lines
 
 MAX_LIMIT = 500
@@ -69,15 +68,6 @@ class _Sight:
         except ToolError:
             return []
         return self.redact.mask(text).split("\n")
-
-
-def find_rg(search_path: str = process.SEARCH_PATH) -> Path:
-    """Find ripgrep beside the running Python, then in a PATH string; raises ToolFault with the way to install it."""
-    beside = Path(sys.executable).parent
-    found = shutil.which("rg", path=str(beside)) or shutil.which("rg", path=search_path)
-    if found is None or not Path(found).is_absolute():
-        raise ToolFault(f"ripgrep (rg) is neither in {beside} nor in {search_path}: run `pip install ripgrep==14.1.0`.")
-    return Path(found)
 
 
 def search(
@@ -188,11 +178,10 @@ def _in_files(root: Path, flags: Sequence[str], search_path: str, stdin: str = "
 
 
 def _ripgrep(root: Path, flags: Sequence[str], search_path: str, stdin: str) -> str:
-    argv = [str(find_rg(search_path)), "--no-config", "--no-messages", "--color=never", "--no-heading", "--line-number"]
-    env = {"PATH": process.SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+    argv = [str(find_rg(search_path)), *QUIET, "--no-heading", "--line-number"]
     given = stdin.encode("utf-8", "replace")
     done = process.run(
-        [*argv, *flags], cwd=root, env=env, timeout_s=_TIMEOUT_S, output_limit=8_000_000, stdin=given or None
+        [*argv, *flags], cwd=root, env=ENVIRONMENT, timeout_s=_TIMEOUT_S, output_limit=8_000_000, stdin=given or None
     )
     if done.timed_out:
         raise ToolRetry(f"the search took over {_TIMEOUT_S:.0f} s: narrow it by a glob or a longer pattern.")

@@ -12,7 +12,7 @@ import quiet  # noqa: F401  # first: it quiets the import of crewai
 import scenario
 
 from backend_crew.crew import toolbox
-from backend_crew.tools import git, gitcall, search, testrun
+from backend_crew.tools import git, gitcall, ripgrep, search, testrun
 from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolError, ToolRefused, ToolRetry
 from backend_crew.tools.runtime import find_runtime
@@ -87,7 +87,7 @@ def test_28_what_a_shell_would_run_is_only_text(place: Place, form: str) -> None
 
 
 def test_29_what_looks_like_an_option_is_only_text(place: Place) -> None:
-    rg = search.find_rg()
+    rg = ripgrep.find_rg()
     evil = place.repo / "evil.py"
     evil.write_text(f"open({str(place.fired)!r}, 'w').close()\n")
     assert search.search(place.repo, f"--pre={place.script}") == ()
@@ -182,7 +182,7 @@ def test_31_variables_of_our_own_process_steer_no_command(
     env = dict(os.environ)
     subprocess.run([sys.executable, "-c", "pass"], env=env, check=False)
     assert place.ran(), "the control: a child that inherits runs it (PYTHONPATH)"
-    subprocess.run([search.find_rg(), "x"], cwd=place.repo, env=env, capture_output=True, check=False)
+    subprocess.run([ripgrep.find_rg(), "x"], cwd=place.repo, env=env, capture_output=True, check=False)
     assert place.ran(), "the control: a child that inherits runs it (RIPGREP_CONFIG_PATH)"
     env.pop("GIT_DIR")
     subprocess.run(["git", "status"], cwd=place.repo, env=env, capture_output=True, check=False)

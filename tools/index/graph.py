@@ -1,0 +1,184 @@
+"""Which files and definitions matter: PageRank over who names and imports what, leaning to the words of a feature."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backend_crew.tools.index.outline import Outline
+
+DAMPING = 0.85
+_ROUNDS = 25
+_TOLERANCE = 1e-5
+_MOST_EDGES = 80
+# A name that many files define tells little about which of them is meant.
+_DEFINERS = 4
+_IMPORT_WEIGHT = 2.0
+_FAMILY = {"TypeScript": "JavaScript", "TSX": "JavaScript"}
+_TEST = re.compile(
+    r"(^|/)(tests?|testing|specs?|__tests__|__mocks__|fixtures|cypress|e2e)/|(^|/)(test_|conftest\.)[^/]*$"
+    r"|(_test|_spec|Tests?|\.test|\.spec|\.stories)\.\w+$"
+)
+_ASIDE = re.compile(
+    r"(^|/)(docs?|examples?|samples?|scripts?|bench(marks?)?|migrations?|versions|alembic|seeds?|static)/"
+)
+_WORD = re.compile(r"[A-Za-z]+")
+_COMMON = """
+    the and for with from that this should must can add new make use into when which have has are not all any each per
+    feature support allow user users api endpoint endpoints backend service data able also their them its"""
+_STOP = frozenset(_COMMON.split())
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file in the graph: what it defines and names, and the numbers of the files that it imports."""
+
+    path: str
+    language: str
+    outline: Outline
+    imports: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The rank of each file, and (file, name) of definitions with their scores, best first."""
+
+    files: Sequence[float]
+    definitions: Sequence[tuple[int, bytes, float]]
+
+
+def is_test(path: str) -> bool:
+    """Whether a path is that of a test or of what only tests use."""
+    return _TEST.search(path) is not None
+
+
+def feature_words(text: str) -> tuple[str, ...]:
+    """The words of a feature that can name code: lower case, without plurals and common words."""
+    words = [word.lower() for word in _WORD.findall(text)]
+    kept = [_singular(word) for word in words if len(word) > 2 and word not in _STOP]
+    return tuple(dict.fromkeys(kept))[:40]
+
+
+def rank(nodes: Sequence[Node], words: Sequence[str] = ()) -> Ranked:
+    """Rank the files and their definitions; the same input gives the same result, to the last digit."""
+    if not nodes:
+        return Ranked((), ())
+    definers = _definers(nodes)
+    edges = [_edges(number, node, definers) for number, node in enumerate(nodes)]
+    liked = [_likes(node, words) for node in nodes]
+    ranks = _iterate([_merged(found) for found in edges], _start(nodes, liked))
+    return Ranked(ranks, _definitions(nodes, edges, ranks, words))
+
+
+def _definers(nodes: Sequence[Node]) -> Mapping[tuple[str, bytes], list[int]]:
+    found: dict[tuple[str, bytes], list[int]] = {}
+    for number, node in enumerate(nodes):
+        family = _FAMILY.get(node.language, node.language)
+        if not is_test(node.path):
+            for name in node.outline.defined:
+                found.setdefault((family, name), []).append(number)
+    return found
+
+
+def _edges(number: int, node: Node, definers: Mapping[tuple[str, bytes], list[int]]) -> list[tuple[int, bytes, float]]:
+    """(file, name, weight) for what a file uses of others; b"" stands for the import alone."""
+    imported = set(node.imports) - {number}
+    family = _FAMILY.get(node.language, node.language)
+    found = [(target, b"", _IMPORT_WEIGHT) for target in sorted(imported)]
+    own = set(node.outline.defined)
+    for name in node.outline.named:
+        where = definers.get((family, name))
+        if where is None or name in own:
+            continue
+        # A common name counts where its file is imported; a rare one speaks for itself.
+        meant = [one for one in where if one in imported] or (where if len(where) <= _DEFINERS else ())
+        weight = _weight(name)
+        found += [(one, name, weight / len(meant)) for one in meant if one != number]
+    return found
+
+
+def _weight(name: bytes) -> float:
+    """Long made-up names say more than short words; private ones are nobody else's business."""
+    if name.startswith(b"_"):
+        return 0.1
+    made = len(name) >= 8 and (b"_" in name or (name != name.lower() and name != name.upper()))
+    return 3.0 if made else 1.0 if len(name) > 3 else 0.3
+
+
+def _merged(found: Sequence[tuple[int, bytes, float]]) -> list[tuple[int, float]]:
+    """The weights by file as shares of one, the heaviest few."""
+    sums: dict[int, float] = {}
+    for target, _, weight in found:
+        sums[target] = sums.get(target, 0.0) + weight
+    kept = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:_MOST_EDGES]
+    total = sum(weight for _, weight in kept)
+    return [(target, weight / total) for target, weight in kept]
+
+
+def _likes(node: Node, words: Sequence[str]) -> float:
+    """How much a file has to do with the words: its path says more than its names."""
+    if not words:
+        return 0.0
+    path = node.path.lower()
+    names = b" ".join(node.outline.defined).lower()
+    return sum(3.0 * (word in path) + 1.0 * (word.encode() in names) for word in words)
+
+
+def _start(nodes: Sequence[Node], liked: Sequence[float]) -> list[float]:
+    """Where a reader begins: half of the time at a file that the words name, where there are such files."""
+    base = [0.02 if is_test(node.path) else 0.2 if _ASIDE.search(node.path) else 1.0 for node in nodes]
+    liked = [like * weight for like, weight in zip(liked, base, strict=True)]
+    all_base, all_liked = sum(base), sum(liked)
+    share = 0.5 if all_liked else 0.0
+    return [
+        (1 - share) * weight / all_base + (share * like / all_liked if all_liked else 0.0)
+        for weight, like in zip(base, liked, strict=True)
+    ]
+
+
+def _iterate(edges: Sequence[Sequence[tuple[int, float]]], start: Sequence[float]) -> list[float]:
+    ranks = list(start)
+    for _ in range(_ROUNDS):
+        lost = sum(one for one, out in zip(ranks, edges, strict=True) if not out)
+        new = [(1 - DAMPING + DAMPING * lost) * one for one in start]
+        for value, out in zip(ranks, edges, strict=True):
+            share = DAMPING * value
+            for target, weight in out:
+                new[target] += share * weight
+        moved = sum(abs(one - other) for one, other in zip(new, ranks, strict=True))
+        ranks = new
+        if moved < _TOLERANCE:
+            break
+    return ranks
+
+
+def _definitions(
+    nodes: Sequence[Node],
+    edges: Sequence[Sequence[tuple[int, bytes, float]]],
+    ranks: Sequence[float],
+    words: Sequence[str],
+) -> list[tuple[int, bytes, float]]:
+    """The rank of each file, handed on to the names that it uses; what nobody names gets a little of its own file's."""
+    scores: dict[tuple[int, bytes], float] = {}
+    for number, node in enumerate(nodes):
+        if not is_test(node.path):
+            own = 0.2 * ranks[number] / max(len(node.outline.defined), 1)
+            scores.update({(number, name): own * _weight(name) for name in node.outline.defined})
+    for number, found in enumerate(edges):
+        total = sum(weight for _, _, weight in found)
+        for target, name, weight in found:
+            if (target, name) in scores:
+                scores[target, name] += ranks[number] * weight / total
+    encoded = [word.encode() for word in words]
+    if encoded:
+        for (number, name), score in scores.items():
+            lower = name.lower()
+            if hits := sum(word in lower for word in encoded):
+                scores[number, name] = score * (1 + 3 * hits)
+    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return [(number, name, score) for (number, name), score in ordered]
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3]  # "categor" is in category and in categories
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
