@@ -55,7 +55,7 @@ def _show(found: "Scan") -> None:
 
 def _sections(found: "Scan") -> Iterator[tuple[str, Sequence[str]]]:
     from backend_crew.tools import scan as scanning
-    from backend_crew.tools.index import repomap
+    from backend_crew.tools.index.facts import render
 
     index = found.index
     yield "Files", list(_files(found))
@@ -64,7 +64,7 @@ def _sections(found: "Scan") -> Iterator[tuple[str, Sequence[str]]]:
         [f"  {one.kind:16} {one.value:24} {one.confidence:8} {one.path}:{one.line}" for one in found.facts],
     )
     yield "Layers", [f"  {line}" for line in scanning.layer_lines(index)]
-    yield "Definitions that matter most", [f"  {line}" for line in repomap.render(index.places).splitlines()]
+    yield "Definitions that matter most", [f"  {line}" for line in render(index.places).splitlines()]
 
 
 def _files(found: "Scan") -> Iterator[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.errors import ToolRefused
-from backend_crew.tools.index import graph, repomap, sources
-from backend_crew.tools.index.build import Index, build
+from backend_crew.tools.index import graph, sources
+from backend_crew.tools.index.build import build
+from backend_crew.tools.index.facts import CHARACTERS, Index, render
 from backend_crew.tools.index.grammars import BY_SUFFIX
 from backend_crew.tools.index.outline import outline
 from backend_crew.tools.index.resolve import Resolver
@@ -129,7 +130,7 @@ def test_an_import_leads_to_its_file(path: str, language: str, name: str, expect
 
 
 def test_the_map_shows_what_others_use_with_its_line(tmp_path: Path) -> None:
-    text = repomap.render(indexed(write(tmp_path, SHOP)).places)
+    text = render(indexed(write(tmp_path, SHOP)).places)
     assert "shop/models.py:\n" in text
     assert "    4 class Order" in text
     assert "def refund_order(self, order: Order) -> Refund" in text
@@ -140,7 +141,7 @@ def test_the_map_leans_to_the_feature_and_keeps_to_its_budget(tmp_path: Path) ->
     many = {f"shop/part{n}.py": f"from shop.models import Order\n\n\nclass Thing{n}:\n    pass\n" for n in range(40)}
     root = write(tmp_path, {**SHOP, **many})
     for budget in (20, 60, 200):
-        assert len(repomap.render(indexed(root, budget=budget).places)) <= budget * repomap.CHARACTERS
+        assert len(render(indexed(root, budget=budget).places)) <= budget * CHARACTERS
     plain, leaning = (indexed(root, feature, 60).places for feature in ("", "Refunds for orders"))
     assert "Refund" not in [one.name for one in plain][:2]
     assert "Refund" in [one.name for one in leaning][:2]
@@ -149,9 +150,9 @@ def test_the_map_leans_to_the_feature_and_keeps_to_its_budget(tmp_path: Path) ->
 def test_the_same_tree_gives_the_same_map_in_every_process(tmp_path: Path) -> None:
     root = write(tmp_path, SHOP)
     code = (
-        "import sys; from pathlib import Path; from backend_crew.tools.index import repomap, sources\n"
-        "from backend_crew.tools.index.build import build; from backend_crew.tools.index.store import Store\n"
-        "print(repomap.render(build(sources.inventory(Path(sys.argv[1])), Store(None)).places))"
+        "import sys; from pathlib import Path; from backend_crew.tools.index import sources\n"
+        "from backend_crew.tools.index.build import build; from backend_crew.tools.index.facts import render; from backend_crew.tools.index.store import Store\n"
+        "print(render(build(sources.inventory(Path(sys.argv[1])), Store(None)).places))"
     )
 
     said = [
@@ -203,3 +204,18 @@ def test_rank_flows_to_what_is_used() -> None:
     assert ranked.files[1] > ranked.files[0]
     assert abs(sum(ranked.files) - 1) < 1e-9
     assert [name for _, name, _ in ranked.definitions] == [b"Thing", b"Unused"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("Python", "def f(\n    a,  # why\n    b=1,\n) -> int:  # more\n    return 1\n", "def f( a, # why b=1, ) -> int"),
+        ("Python", "class A(B):\n    # first a comment\n    x = 1\n", "class A(B)"),
+        ("TypeScript", "export const f = async (a: string) => a;\n", "f = async (a: string)"),
+        ("Go", "package a\ntype S struct {\n\tX int\n}\n", "type S struct"),
+        ("Ruby", "def m(a)\nend\n", "def m(a)"),
+        ("Java", "class A {\n  @Override\n  public int m(int a) { return 1; }\n}\n", "class A"),
+    ],
+)
+def test_a_signature_ends_where_the_body_begins(language: str, text: str, expected: str) -> None:
+    assert symbols(language, text.encode())[0].signature == expected

@@ -18,8 +18,9 @@ from test_index import SHOP, write
 from backend_crew.crew.cli import cli
 from backend_crew.crew.errors import UsageError
 from backend_crew.tools import scan as scanning
-from backend_crew.tools.index import repomap
+from backend_crew.tools.index import build as building
 from backend_crew.tools.index import store as storing
+from backend_crew.tools.index.facts import CHARACTERS
 from backend_crew.tools.index.store import Store
 from backend_crew.tools.revive import revive
 from backend_crew.tools.scan import Scan, as_json, brief, scan
@@ -117,7 +118,7 @@ class TestCache:
         self, made: tuple[Path, Path, Scan], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         repo, cache, found = made
-        monkeypatch.setattr(scanning, "build", lambda *_: pytest.fail("it was read again"))
+        monkeypatch.setattr(building, "build", lambda *_: pytest.fail("it was read again"))
         assert scan(repo, cache=cache) == found
         with pytest.raises(BaseException, match="read again"):
             scan(repo, feature="another", cache=cache)
@@ -197,7 +198,7 @@ def test_json_comes_back_as_the_same_objects(repo: Path) -> None:
 def test_what_the_analysis_is_handed_fits_and_says_what_is_missing(repo: Path, budget: int) -> None:
     write(repo, {f"shop/part{n}.py": f"from shop.models import Order\nclass Part{n}: pass\n" for n in range(150)})
     text = brief(scan(repo, feature="refunds"), "refunds", budget)
-    assert len(text) <= budget * repomap.CHARACTERS
+    assert len(text) <= budget * CHARACTERS
     assert "FastAPI" in text
     assert (budget == 4_000) or "more lines" in text
 

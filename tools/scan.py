@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from backend_crew.tools import stack
-from backend_crew.tools.index import repomap, sources
-from backend_crew.tools.index.build import Index, build
-from backend_crew.tools.index.graph import feature_words
+from backend_crew.tools.index import sources
+from backend_crew.tools.index.facts import CHARACTERS, Index, render
 from backend_crew.tools.index.store import Store, edition
+from backend_crew.tools.index.words import feature_words
 from backend_crew.tools.revive import revive
 
 SCHEMA = 1
@@ -42,6 +42,9 @@ def scan(root: Path, *, feature: str = "", cache: Path | None = None) -> Scan:
     key = _key(listed, feature)
     if kept := _kept(store.one(key)):
         return kept
+    # What reads sources is not imported where the cache has the answer.
+    from backend_crew.tools.index.build import build
+
     made = Scan(facts=stack.detect(root), index=build(listed, store, feature, MAP_TOKENS))
     newest = max((file.stamp[1] for file in listed.files), default=0)
     if newest + _SETTLED_NS < started:
@@ -70,7 +73,7 @@ def as_json(found: Scan) -> dict[str, Any]:
 def brief(found: Scan, feature: str = "", budget: int = BRIEF_TOKENS) -> str:
     """What the analysis is handed on: at most `budget` tokens, of each part what concerns the feature most."""
     words = feature_words(feature)
-    left = budget * repomap.CHARACTERS
+    left = budget * CHARACTERS
     parts: list[str] = []
     for title, lines, share in _parts(found, words):
         part = _fitting(f"## {title}", lines, int(left * share))
@@ -84,7 +87,7 @@ def _parts(found: Scan, words: Sequence[str]) -> Iterable[tuple[str, Sequence[st
     facts = [f"{one.kind}: {one.value} ({one.confidence}) {one.path}:{one.line}" for one in found.facts]
     yield "What it is built with", facts, 0.3
     yield "Layers, the top first", layer_lines(found.index), 0.3
-    yield "Definitions that matter", repomap.render(found.index.places).splitlines(), 1.0
+    yield "Definitions that matter", render(found.index.places).splitlines(), 1.0
 
 
 def layer_lines(index: Index) -> list[str]:

@@ -1,37 +1,23 @@
 """The index of a repository: what there is, what matters in it, and how its parts build on each other."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from backend_crew.tools.index import graph, repomap, sources
+from backend_crew.tools.index.asides import is_test
+from backend_crew.tools.index.facts import Index
 from backend_crew.tools.index.graph import Node
-from backend_crew.tools.index.layering import Layering, layering
+from backend_crew.tools.index.layering import layering
 from backend_crew.tools.index.outline import Outline, outline
-from backend_crew.tools.index.repomap import Place
 from backend_crew.tools.index.resolve import Resolver
 from backend_crew.tools.index.sources import Inventory, Skips, Source
 from backend_crew.tools.index.store import Store
 from backend_crew.tools.index.symbols import Symbol, symbols
+from backend_crew.tools.index.words import feature_words
 
 _PART_BYTES = 16_000_000
 _GO_MODULE = re.compile(rb"(?m)^module\s+(\S+)")
-
-
-@dataclass(frozen=True)
-class Index:
-    """What the code of a repository says about itself.
-
-    `definitions` counts what looks like one in files that are no tests; the places of the map were read from the syntax.
-    """
-
-    files: int
-    languages: Mapping[str, int]
-    skipped: Mapping[str, tuple[int, tuple[str, ...]]]
-    complete: bool
-    definitions: int
-    layering: Layering | None
-    places: tuple[Place, ...]
 
 
 def build(listed: Inventory, store: Store, feature: str = "", budget: int = 2_000) -> Index:
@@ -44,14 +30,14 @@ def build(listed: Inventory, store: Store, feature: str = "", budget: int = 2_00
         Node(one.path, one.language, known, _imports(resolver, one, known))
         for one, known in zip(found, outlines, strict=True)
     ]
-    ranked = graph.rank(nodes, graph.feature_words(feature))
+    ranked = graph.rank(nodes, feature_words(feature))
     places = repomap.choose(nodes, ranked, lambda number: _symbols(listed, found[number]), budget)
     return Index(
         files=len(listed.files),
         languages=listed.languages(),
         skipped=skips.result(),
         complete=listed.complete,
-        definitions=sum(len(node.outline.defined) for node in nodes if not graph.is_test(node.path)),
+        definitions=sum(len(node.outline.defined) for node in nodes),
         layering=layering(nodes),
         places=places,
     )
@@ -72,7 +58,7 @@ def _read(listed: Inventory, store: Store, skips: Skips) -> tuple[list[Source], 
             key = _key(one)
             kept = _unpacked(known.get(key))
             if kept is None:
-                kept = outline(one.language, one.data, words=not graph.is_test(one.path))
+                kept = outline(one.language, one.data)
                 made[key] = kept.pack()
             found.append(replace(one, data=b""))
             outlines.append(kept.interned(words))
@@ -84,7 +70,8 @@ def _parts(listed: Inventory) -> Iterator[list[Source]]:
     """The sources in parts of bounded size: not all of a repository is in memory at once."""
     part: list[Source] = []
     size = 0
-    for one in sources.read(listed):
+    # Tests use everything and are used by nobody: reading them would double the time and change no rank.
+    for one in sources.read(listed, lambda file: file.is_code and not is_test(file.path)):
         part.append(one)
         size += len(one.data)
         if size > _PART_BYTES:
@@ -94,8 +81,7 @@ def _parts(listed: Inventory) -> Iterator[list[Source]]:
 
 
 def _key(source: Source) -> bytes:
-    kind = b"test" if graph.is_test(source.path) else b"code"
-    return b"outline " + kind + b" " + source.language.encode() + b" " + source.digest
+    return b"outline " + source.language.encode() + b" " + source.digest
 
 
 def _unpacked(packed: bytes | None) -> Outline | None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from backend_crew.tools.index.asides import is_aside
 from backend_crew.tools.index.outline import Outline
 
 DAMPING = 0.85
@@ -13,19 +14,10 @@ _MOST_EDGES = 80
 # A name that many files define tells little about which of them is meant.
 _DEFINERS = 4
 _IMPORT_WEIGHT = 2.0
+_ASKED = 3.0
+"""How much more a name counts that an import itself names."""
+_PACKAGE = re.compile(r"(^|/)(__init__\.py|index\.[cm]?[jt]sx?)$")
 _FAMILY = {"TypeScript": "JavaScript", "TSX": "JavaScript"}
-_TEST = re.compile(
-    r"(^|/)(tests?|testing|specs?|__tests__|__mocks__|fixtures|cypress|e2e)/|(^|/)(test_|conftest\.)[^/]*$"
-    r"|(_test|_spec|Tests?|\.test|\.spec|\.stories)\.\w+$"
-)
-_ASIDE = re.compile(
-    r"(^|/)(docs?|examples?|samples?|scripts?|bench(marks?)?|migrations?|versions|alembic|seeds?|static)/"
-)
-_WORD = re.compile(r"[A-Za-z]+")
-_COMMON = """
-    the and for with from that this should must can add new make use into when which have has are not all any each per
-    feature support allow user users api endpoint endpoints backend service data able also their them its"""
-_STOP = frozenset(_COMMON.split())
 
 
 @dataclass(frozen=True)
@@ -46,24 +38,12 @@ class Ranked:
     definitions: Sequence[tuple[int, bytes, float]]
 
 
-def is_test(path: str) -> bool:
-    """Whether a path is that of a test or of what only tests use."""
-    return _TEST.search(path) is not None
-
-
-def feature_words(text: str) -> tuple[str, ...]:
-    """The words of a feature that can name code: lower case, without plurals and common words."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    kept = [_singular(word) for word in words if len(word) > 2 and word not in _STOP]
-    return tuple(dict.fromkeys(kept))[:40]
-
-
 def rank(nodes: Sequence[Node], words: Sequence[str] = ()) -> Ranked:
     """Rank the files and their definitions; the same input gives the same result, to the last digit."""
     if not nodes:
         return Ranked((), ())
     definers = _definers(nodes)
-    edges = [_edges(number, node, definers) for number, node in enumerate(nodes)]
+    edges = [_edges(number, nodes, definers) for number in range(len(nodes))]
     liked = [_likes(node, words) for node in nodes]
     ranks = _iterate([_merged(found) for found in edges], _start(nodes, liked))
     return Ranked(ranks, _definitions(nodes, edges, ranks, words))
@@ -73,35 +53,42 @@ def _definers(nodes: Sequence[Node]) -> Mapping[tuple[str, bytes], list[int]]:
     found: dict[tuple[str, bytes], list[int]] = {}
     for number, node in enumerate(nodes):
         family = _FAMILY.get(node.language, node.language)
-        if not is_test(node.path):
-            for name in node.outline.defined:
-                found.setdefault((family, name), []).append(number)
+        for name in node.outline.defined:
+            found.setdefault((family, name), []).append(number)
     return found
 
 
-def _edges(number: int, node: Node, definers: Mapping[tuple[str, bytes], list[int]]) -> list[tuple[int, bytes, float]]:
+def _edges(
+    number: int, nodes: Sequence[Node], definers: Mapping[tuple[str, bytes], list[int]]
+) -> list[tuple[int, bytes, float]]:
     """(file, name, weight) for what a file uses of others; b"" stands for the import alone."""
+    node = nodes[number]
     imported = set(node.imports) - {number}
     family = _FAMILY.get(node.language, node.language)
     found = [(target, b"", _IMPORT_WEIGHT) for target in sorted(imported)]
+    # Who imports a package can mean what it imports in turn.
+    imported.update(*(nodes[one].imports for one in imported if _PACKAGE.search(nodes[one].path)))
     own = set(node.outline.defined)
+    asked = {name.rpartition(b":")[2] for name in node.outline.imports if b":" in name}
     for name in node.outline.named:
         where = definers.get((family, name))
         if where is None or name in own:
             continue
-        # A common name counts where its file is imported; a rare one speaks for itself.
-        meant = [one for one in where if one in imported] or (where if len(where) <= _DEFINERS else ())
         weight = _weight(name)
+        # A common name counts where its file is imported; a rare one that somebody made up speaks for itself.
+        alone = where if len(where) <= _DEFINERS and weight >= 1 else ()
+        meant = [one for one in where if one in imported] or alone
+        weight *= _ASKED if name in asked else 1
         found += [(one, name, weight / len(meant)) for one in meant if one != number]
     return found
 
 
 def _weight(name: bytes) -> float:
-    """Long made-up names say more than short words; private ones are nobody else's business."""
+    """Made-up names say more than words of English; private ones are nobody else's business."""
     if name.startswith(b"_"):
         return 0.1
-    made = len(name) >= 8 and (b"_" in name or (name != name.lower() and name != name.upper()))
-    return 3.0 if made else 1.0 if len(name) > 3 else 0.3
+    made = b"_" in name or (name != name.lower() and name != name.upper())
+    return (3.0 if len(name) >= 8 else 1.0) if made else 0.2
 
 
 def _merged(found: Sequence[tuple[int, bytes, float]]) -> list[tuple[int, float]]:
@@ -125,7 +112,7 @@ def _likes(node: Node, words: Sequence[str]) -> float:
 
 def _start(nodes: Sequence[Node], liked: Sequence[float]) -> list[float]:
     """Where a reader begins: half of the time at a file that the words name, where there are such files."""
-    base = [0.02 if is_test(node.path) else 0.2 if _ASIDE.search(node.path) else 1.0 for node in nodes]
+    base = [0.1 if is_aside(node.path) else 1.0 for node in nodes]
     liked = [like * weight for like, weight in zip(liked, base, strict=True)]
     all_base, all_liked = sum(base), sum(liked)
     share = 0.5 if all_liked else 0.0
@@ -160,9 +147,8 @@ def _definitions(
     """The rank of each file, handed on to the names that it uses; what nobody names gets a little of its own file's."""
     scores: dict[tuple[int, bytes], float] = {}
     for number, node in enumerate(nodes):
-        if not is_test(node.path):
-            own = 0.2 * ranks[number] / max(len(node.outline.defined), 1)
-            scores.update({(number, name): own * _weight(name) for name in node.outline.defined})
+        own = 0.2 * ranks[number] / max(len(node.outline.defined), 1)
+        scores.update({(number, name): own * _weight(name) for name in node.outline.defined})
     for number, found in enumerate(edges):
         total = sum(weight for _, _, weight in found)
         for target, name, weight in found:
@@ -176,9 +162,3 @@ def _definitions(
                 scores[number, name] = score * (1 + 3 * hits)
     ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     return [(number, name, score) for (number, name), score in ordered]
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3]  # "categor" is in category and in categories
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word

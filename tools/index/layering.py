@@ -5,38 +5,18 @@ repository on sys.path, where a file of its own could stand in for one of ours.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from backend_crew.tools.index.graph import Node, is_test
+from backend_crew.tools.index.facts import Against, Layering
+from backend_crew.tools.index.graph import Node
 
 _DOMINANT = 0.6
 _MOST_PARTS = 60
 _SHOWN = 12
 
 
-@dataclass(frozen=True)
-class Against:
-    """Imports that go against the layers: files of `importer` use `imported`; `path` is one of them, `target` what it uses."""
-
-    importer: str
-    imported: str
-    imports: int
-    path: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Layering:
-    """The folders and files below `base`, the lowest layer last; `against` is what stands in a circle's way."""
-
-    base: str
-    layers: tuple[tuple[str, ...], ...]
-    against: tuple[Against, ...]
-
-
 def layering(nodes: Sequence[Node]) -> Layering | None:
     """The layers of the part of a repository that holds most of its code; None where nothing imports anything."""
-    ours = [node.path for node in nodes if not is_test(node.path)]
+    ours = [node.path for node in nodes]
     base: str | None = ""
     while base is not None:
         biggest, share = _biggest(base, ours)
@@ -97,7 +77,7 @@ def _biggest(base: str, paths: Sequence[str]) -> tuple[str, float]:
 def _part(base: str, path: str) -> str:
     """The entry of the base folder that a path lies in; a file stands for itself."""
     top = path.endswith("/__init__.py") and path.count("/") == base.count("/")
-    if top or not path.startswith(base) or is_test(path):
+    if top or not path.startswith(base):
         return ""
     return path[len(base) :].partition("/")[0]
 

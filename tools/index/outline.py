@@ -41,12 +41,12 @@ class Outline:
         )
 
 
-def outline(language: str, data: bytes, *, words: bool = True) -> Outline:
-    """The outline of a source text in one of the languages that have a grammar; `words` false leaves out what it names."""
+def outline(language: str, data: bytes) -> Outline:
+    """The outline of a source text in one of the languages that have a grammar."""
     code = _without_docstrings(data) if language == "Python" else _BLOCK_COMMENT.sub(b"", data)
     named = [
         word
-        for word in dict.fromkeys(code.translate(_NOT_A_NAME).split() if words else ())
+        for word in dict.fromkeys(code.translate(_NOT_A_NAME).split())
         if _SHORTEST <= len(word) < _LONGEST and not word[:1].isdigit()
     ]
     defined, imports = _READERS[language](code)
@@ -59,6 +59,7 @@ def outline(language: str, data: bytes, *, words: bool = True) -> Outline:
 
 _BLOCK_COMMENT = re.compile(rb"^[ \t]*/\*.*?\*/", re.MULTILINE | re.DOTALL)
 _DEFINES = (b"def ", b"class ", b"async def ")
+_KNOWN = (*_DEFINES, b"import ", b"from ")
 _PYTHON_NAME = re.compile(rb"(?:def|class)\s+(\w+)")
 _PYTHON_FROM = re.compile(rb"from[ \t]+(\.*[\w.]*)[ \t]+import\b[ \t]*(.*)")
 
@@ -75,6 +76,8 @@ def _python(code: bytes) -> tuple[list[bytes], list[bytes]]:
     lines = iter(code.split(b"\n"))
     for line in lines:
         text = line.lstrip()
+        if not text.startswith(_KNOWN):
+            continue
         if text.startswith(_DEFINES):
             if found := _PYTHON_NAME.search(text):
                 defined.append(found[1])
@@ -104,6 +107,7 @@ _JS_DEFINED = re.compile(
     rb"(?:<[^>\n]*>)?\([^;\n]*\{[ \t\r]*$",
     re.MULTILINE,
 )
+_JS_WORDS = frozenset((b"if", b"for", b"while", b"switch", b"catch", b"function", b"return", b"with", b"constructor"))
 _JS_IMPORTED = re.compile(rb"""(?:\bfrom|\bimport|\brequire\s*\(|\bimport\s*\()\s*["']([^"'\n\s]+)["']""")
 _GO_DEFINED = re.compile(
     rb"^func\s+(?:\([^)\n]*\)\s*)?(\w+)|^type\s+(\w+)|^\t(\w+)\s+(?:struct|interface)\b", re.MULTILINE
@@ -128,7 +132,8 @@ def _found(pattern: re.Pattern[bytes], code: bytes, end: int | None = None) -> l
 
 
 def _javascript(code: bytes) -> tuple[list[bytes], list[bytes]]:
-    return _found(_JS_DEFINED, code), _found(_JS_IMPORTED, code)
+    names = [name for name in _found(_JS_DEFINED, code) if name not in _JS_WORDS]
+    return names, _found(_JS_IMPORTED, code)
 
 
 def _go(code: bytes) -> tuple[list[bytes], list[bytes]]:

@@ -1,26 +1,13 @@
 """A map of a repository for a model: the definitions that matter most, by file and line, within a number of tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from backend_crew.tools.index.facts import CHARACTERS, Place
 from backend_crew.tools.index.graph import Node, Ranked
 from backend_crew.tools.index.symbols import Symbol
 
-CHARACTERS = 4
-"""Of one token, on average; what a budget is counted in."""
 _MOST_FILES = 400
 _A_FILE = 14
-
-
-@dataclass(frozen=True)
-class Place:
-    """A definition in the map."""
-
-    path: str
-    line: int
-    kind: str
-    name: str
-    signature: str
 
 
 def choose(
@@ -49,18 +36,6 @@ def choose(
             left -= cost
             taken.setdefault(number, []).extend(added)
     return _places(nodes, taken)
-
-
-def render(places: Sequence[Place]) -> str:
-    """The map as text: a path, and below it the lines with their signatures."""
-    lines: list[str] = []
-    before = ""
-    for place in places:
-        if place.path != before:
-            lines.append(f"{place.path}:")
-            before = place.path
-        lines.append(f"{place.line:5} {'  ' * place.name.count('.')}{place.signature}")
-    return "\n".join(lines)
 
 
 def _by_name(found: Sequence[Symbol]) -> Mapping[str, list[Symbol]]:

@@ -39,10 +39,16 @@ class Resolver:
             if name.endswith(".go") and not name.endswith("_test.go"):
                 self._by_folder.setdefault(folder, []).append(number)
         self._lower = [path.lower() for path in paths]
+        self._known: dict[tuple[str, str, str], Sequence[int]] = {}
 
     def targets(self, path: str, language: str, name: str) -> Sequence[int]:
         """The numbers of the files that an import in `path` means, as they stand in `paths`."""
-        folder = path.rpartition("/")[0]
+        key = (path.rpartition("/")[0], language, name)
+        if key not in self._known:
+            self._known[key] = self._look(*key)
+        return self._known[key]
+
+    def _look(self, folder: str, language: str, name: str) -> Sequence[int]:
         if language == "Python":
             return self._python(folder, name)
         if language == "Go":

@@ -18,7 +18,6 @@ from identify import identify
 from backend_crew.tools import process
 from backend_crew.tools.deny import is_read_denied
 from backend_crew.tools.errors import ToolFault, ToolRefused
-from backend_crew.tools.ignored import ignored_by
 from backend_crew.tools.index.grammars import BY_SUFFIX
 from backend_crew.tools.ripgrep import ENVIRONMENT, QUIET, find_rg
 from backend_crew.tools.workspace import JUNK_FOLDERS
@@ -138,7 +137,7 @@ def inventory(root: Path, hides: Callable[[str], bool] | None = None) -> Invento
     if not root.is_dir():
         raise ToolRefused(f"{root} is not a folder; give the root of a repository")
     paths, complete = _listed(root)
-    hidden = hides or (ignored_by(root) if (root / ".crewignore").exists() else None)
+    hidden = hides or _crewignore(root)
     skips, files, shebangs = Skips(), [], 0
     environments = {path[: -len("pyvenv.cfg")] for path in paths if path.endswith("/pyvenv.cfg")}
     foreign = tuple(environments | _submodules(root))
@@ -208,6 +207,14 @@ def _listed(root: Path) -> tuple[list[str], bool]:
     paths = sorted(name.decode("utf-8", "surrogateescape") for name in names)
     complete = not (done.truncated or done.timed_out or len(paths) > MOST_FILES)
     return paths[:MOST_FILES], complete
+
+
+def _crewignore(root: Path) -> Callable[[str], bool] | None:
+    if not os.path.lexists(root / ".crewignore"):
+        return None
+    from backend_crew.tools.ignored import ignored_by  # few repositories have one
+
+    return ignored_by(root)
 
 
 def _left_out(path: str, foreign: tuple[str, ...], hidden: Callable[[str], bool] | None) -> str:

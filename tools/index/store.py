@@ -1,16 +1,19 @@
 """What was read once, kept by content: a cache that is thrown away whenever anything about it is in doubt."""
 
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
+from backend_crew.tools.errors import ToolFault
+
 _PACKAGES = (
-    "backend-crew", "identify", "grimp", "tree-sitter", "tree-sitter-go", "tree-sitter-java", "tree-sitter-javascript",
-    "tree-sitter-php", "tree-sitter-python", "tree-sitter-ruby", "tree-sitter-typescript",
+    "grimp", "identify", "tree_sitter", "tree_sitter_go", "tree_sitter_java", "tree_sitter_javascript",
+    "tree_sitter_php", "tree_sitter_python", "tree_sitter_ruby", "tree_sitter_typescript",
 )  # fmt: skip
 _TOOLS = Path(__file__).parent.parent
 _MOST_BYTES = 500_000_000
@@ -21,14 +24,25 @@ _TABLE = "CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, sum BLOB NOT NU
 
 @cache
 def edition() -> str:
-    """Names the code and the grammars that make the entries: another edition never sees what this one kept."""
-    made = blake2b(digest_size=8)
+    """Names the code and the grammars that make the entries: another edition never sees what this one kept.
+
+    By the files of the packages: reading their versions takes longer than a scan may take that finds all in the cache.
+    """
+    made = blake2b(sys.version.encode(), digest_size=8)
     for name in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            made.update(f"{name}={version(name)};".encode())
+        for path in sorted(_folder(name).glob("*")):
+            facts = path.stat()
+            made.update(f"{name}/{path.name} {facts.st_size} {facts.st_mtime_ns};".encode())
     for path in sorted(_TOOLS.rglob("*.py")):
         made.update(path.read_bytes())
     return made.hexdigest()
+
+
+def _folder(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ToolFault(f"the package {package} is not installed: run `pip install --force-reinstall backend-crew`.")
+    return Path(found.origin).parent
 
 
 class Store:

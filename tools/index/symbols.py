@@ -11,6 +11,8 @@ from backend_crew.tools.index.queries import CONTAINERS, DEFINITIONS
 _MOST = 5_000
 _SIGNATURE = 160
 _MATCH_LIMIT = 65_536
+_BODIES = ("body", "value", "right")
+_FUNCTION_VALUES = frozenset({"arrow_function", "function_expression"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ def _nested(found: list[tuple[str, Node, Node]], data: bytes) -> Iterator[Symbol
         around.append((whole.end_byte, kind, f"{parent}.{text}" if parent else text))
         if not local:
             inside = kind == "function" and bool(parent)
-            yield Symbol(text, "method" if inside else kind, name.start_point[0] + 1, _signature(whole, data), parent)
+            yield Symbol(
+                text, "method" if inside else kind, name.start_point[0] + 1, _signature(kind, whole, data), parent
+            )
 
 
 def _receiver(whole: Node) -> str:
@@ -68,10 +72,22 @@ def _text(node: Node | None) -> str:
     return (node.text or b"").decode("utf-8", "replace")[:100] if node else ""
 
 
-def _signature(whole: Node, data: bytes) -> str:
+def _signature(kind: str, whole: Node, data: bytes) -> str:
     """The definition up to its body, on one line."""
-    body = whole.child_by_field_name("body") or whole.child_by_field_name("value") or whole.child_by_field_name("right")
-    end = body.start_byte if body and body.start_byte > whole.start_byte else whole.end_byte
+    body = next((found for name in _BODIES if (found := whole.child_by_field_name(name))), None)
+    if body is not None and body.type in _FUNCTION_VALUES and (inner := body.child_by_field_name("body")):
+        body = inner  # a constant that is a function: what it takes is what it is
+    end = _before(body) if body is not None and body.start_byte > whole.start_byte else whole.end_byte
     text = data[whole.start_byte : min(end, whole.start_byte + 4 * _SIGNATURE)].decode("utf-8", "replace")
-    joined = " ".join(text.split()).removesuffix("{").rstrip(" =:")
+    if kind == "type" and not text.startswith("type"):  # Go's, whose fields would be all of it
+        text = f"type {text.partition('{')[0]}"
+    joined = " ".join(text.split()).removesuffix("{").removesuffix(" end").rstrip(" =:;").removesuffix(" =>")
     return joined if len(joined) <= _SIGNATURE else joined[: _SIGNATURE - 1] + "…"
+
+
+def _before(body: Node) -> int:
+    """Where a signature ends: before its body, and before comments in front of that."""
+    before = body.prev_sibling
+    while before is not None and before.type == "comment":
+        before = before.prev_sibling
+    return before.end_byte if before is not None else body.start_byte
