@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -23,15 +25,59 @@ def _fastapi(app: Any, prefix: str = "") -> Iterator[Route]:
             yield from ((method, prefix + str(context.path)) for method in sorted(context.methods))
 
 
-READERS = {"fastapi": _fastapi}
+def _flask(app: Any) -> Iterator[Route]:
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint != "static":
+            yield from ((method, rule.rule) for method in sorted(rule.methods - {"HEAD", "OPTIONS"}))
+
+
+def _django(_settings: Any) -> Iterator[Route]:
+    """Views that are functions have "?" as their method: Django does not know what they refuse."""
+    import django
+    from django.urls import get_resolver
+
+    django.setup()
+    yield from _django_patterns(get_resolver().url_patterns, "/")
+
+
+def _django_patterns(patterns: Any, prefix: str) -> Iterator[Route]:
+    for one in patterns:
+        path = prefix + _readable(one.pattern)
+        if hasattr(one, "url_patterns"):
+            if getattr(one, "app_name", None) != "admin":
+                yield from _django_patterns(one.url_patterns, path)
+        elif "format" not in path:
+            yield from ((method, path) for method in _django_methods(one.callback))
+
+
+def _readable(pattern: Any) -> str:
+    text = str(pattern)
+    if type(pattern).__name__ == "RoutePattern":
+        return text
+    return re.sub(r"\\[AZ]|[$^]", "", re.sub(r"\((?:\?P(<\w+>))?[^()]*\)", lambda m: m[1] or "<arg>", text))
+
+
+def _django_methods(view: Any) -> list[str]:
+    cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    if actions := getattr(view, "actions", None):
+        return [one.upper() for one in actions if one in cls.http_method_names and one != "head"]
+    while cls is None and hasattr(view, "__wrapped__"):
+        view = view.__wrapped__
+        cls = getattr(view, "view_class", None)
+    known = [one for one in getattr(cls, "http_method_names", []) if hasattr(cls, one)]
+    return [one.upper() for one in known if one not in ("head", "options")] or ["?"]
+
+
+READERS = {"fastapi": _fastapi, "flask": _flask, "django": _django}
 
 
 if __name__ == "__main__":
     kind, *targets = sys.argv[1:]
     sys.path.insert(0, "")
     found: list[Route] = []
+    os.environ["DJANGO_SETTINGS_MODULE"] = targets[0]
     for target in targets:
         module, _, name = target.partition(":")
-        app = getattr(importlib.import_module(module), name.removesuffix("()"))
+        app = getattr(importlib.import_module(module), name.removesuffix("()") or "__name__")
         found += READERS[kind](app() if name.endswith("()") else app)
     print(json.dumps(found))

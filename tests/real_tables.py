@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -24,9 +25,38 @@ def _sqlalchemy(metadata: Any) -> dict[str, Any]:
     }
 
 
+def _django(settings: str) -> dict[str, Any]:
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    import django
+    from django.apps import apps
+
+    django.setup()
+    models = [one for one in apps.get_models(include_auto_created=True) if not one.__module__.startswith("django.")]
+    return {
+        one._meta.db_table: {
+            "columns": {
+                field.column: [
+                    type(field).__name__,
+                    field.null,
+                    field.primary_key,
+                    [f"{field.target_field.model._meta.db_table}.{field.target_field.column}"]
+                    if field.remote_field
+                    else [],
+                ]
+                for field in one._meta.local_concrete_fields
+            }
+        }
+        for one in models
+        if not one._meta.proxy
+    }
+
+
 if __name__ == "__main__":
     sys.path.insert(0, "")
     module, _, names = sys.argv[1].partition(":")
+    if not names:
+        print(json.dumps(_django(module)))
+        sys.exit()
     found = importlib.import_module(module)
     for name in names.split("."):
         found = getattr(found, name)

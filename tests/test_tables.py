@@ -15,7 +15,7 @@ from backend_crew.tools.tables.protocol import Column, Table, TableScan
 
 ROOT = Path(__file__).parent.parent
 # What the real ORM is asked of: the archive, and where its metadata is.
-REAL = {"sqlalchemy_traps": "blog:Base.metadata"}
+REAL = {"sqlalchemy_traps": "blog:Base.metadata", "django_traps": "site_.settings"}
 
 
 def column_text(one: Column) -> str:
@@ -71,7 +71,10 @@ def test_every_table_is_found_and_none_is_invented(name: str) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_the_orm_itself_has_the_same_tables(name: str, tmp_path: Path) -> None:
     sample = archive("tables", name)
-    assert as_real(find_tables(sample.files)) == real_tables(REAL[name], sample.lay_out(tmp_path))
+    found, real = as_real(find_tables(sample.files)), real_tables(REAL[name], sample.lay_out(tmp_path))
+    if "indexes" not in next(iter(real.values())):
+        found = {table: {"columns": facts["columns"]} for table, facts in found.items()}
+    assert found == real
 
 
 def test_the_sample_shop_has_what_its_metadata_has() -> None:

@@ -1,14 +1,15 @@
 """Endpoints of FastAPI: routes of apps and routers, through include_router and mount, with their dependencies."""
 
 import ast
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from backend_crew.tools.endpoints.fastapi_types import Guards, body_types, response_type
-from backend_crew.tools.endpoints.protocol import WEBSOCKET, Endpoint, EndpointScan, Framework, joined
+from backend_crew.tools.endpoints.graph import Mount, Place, expanded
+from backend_crew.tools.endpoints.protocol import WEBSOCKET, Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, Event, Module, called, keywords
-from backend_crew.tools.static.python_values import Class, External, Function, Given, Made, Text, Values
+from backend_crew.tools.static.python_objects import Class, External, Function, Given, Made, Text
+from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.unresolved import Unresolved
 
 _APPS = frozenset({"fastapi.FastAPI", "fastapi.applications.FastAPI"})
@@ -16,35 +17,6 @@ _ROUTERS = frozenset({"fastapi.APIRouter", "fastapi.routing.APIRouter"})
 _VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 _DECORATORS = frozenset({*_VERBS, "api_route", "route", "websocket", "websocket_route"})
 _ADDERS = frozenset({"add_api_route", "add_route", "add_api_websocket_route", "add_websocket_route"})
-_DEEP = 12
-
-
-@dataclass(frozen=True)
-class _Route:
-    methods: tuple[str, ...]
-    path: str
-    handler: str
-    function: Function | None
-    call: ast.Call
-    block: Block
-    line: int
-    certain: bool
-
-
-@dataclass(frozen=True)
-class _Inclusion:
-    child: Made
-    prefix: str
-    auth: tuple[str, ...]
-    certain: bool
-
-
-@dataclass
-class _Router:
-    made: Made
-    routes: list[_Route] = field(default_factory=list)
-    includes: list[_Inclusion] = field(default_factory=list)
-    included: bool = False
 
 
 def read(project: Project, paths: tuple[str, ...]) -> EndpointScan:
@@ -67,7 +39,7 @@ class _Reading:
         self._values = values
         self._modules = modules
         self._guards = Guards(values)
-        self._routers: dict[int, _Router] = {}
+        self._places: dict[int, Place] = {}
         self._unresolved: list[Unresolved] = []
 
     def scan(self) -> EndpointScan:
@@ -76,15 +48,8 @@ class _Reading:
                 self._call(event)
             for event in module.functions:
                 self._decorated(event)
-        endpoints: list[Endpoint] = []
-        for router in list(self._routers.values()):
-            if self._is_app(router.made) and not router.included:
-                endpoints += self._below(router, "", self._own_auth(router.made), router.made.certain, ())
-        for router in self._routers.values():
-            if router.routes and not router.included and not self._is_app(router.made):
-                why = f"a router with {len(router.routes)} route(s) that no include_router was found for"
-                self._open(router.made.node, router.made.block, why)
-        return EndpointScan(tuple(endpoints), tuple(self._unresolved))
+        endpoints = tuple(expanded(self._places.values(), self._unresolved))
+        return EndpointScan(endpoints, tuple(self._unresolved))
 
     def _open(self, node: ast.AST, block: Block, why: str) -> None:
         self._unresolved.append(Unresolved(block.module.path, getattr(node, "lineno", 1), why))
@@ -92,8 +57,18 @@ class _Reading:
     def _is_app(self, made: Made) -> bool:
         return bool(self._values.types(made) & _APPS)
 
-    def _router(self, made: Made) -> _Router:
-        return self._routers.setdefault(id(made.node), _Router(made))
+    def _place(self, made: Made) -> Place:
+        if id(made.node) not in self._places:
+            prefix = self._prefix(made)
+            self._places[id(made.node)] = Place(
+                made.block.module.path,
+                made.node.lineno,
+                root=self._is_app(made),
+                prefix=None if prefix is None else prefix.value,
+                auth=self._own_auth(made),
+                certain=made.certain and (prefix is None or prefix.certain),
+            )
+        return self._places[id(made.node)]
 
     def _receivers(self, node: ast.expr, block: Block, given: Given | None = None) -> list[Made] | None:
         """The apps and routers that an expression may be; None where nothing at all is known of it."""
@@ -125,7 +100,7 @@ class _Reading:
                     self._add(made, event, node, handler, given)
         elif name[:1].isupper():  # something is made: an app may have no route of its own
             for made in self._receivers(node, event.block) or ():
-                self._router(made)
+                self._place(made)
 
     def _decorated(self, event: Event) -> None:
         if not isinstance(event.node, FUNCTIONS):
@@ -157,9 +132,22 @@ class _Reading:
             self._open(call, event.block, f"the methods of {path.value} are not texts that the source tells")
             return
         function, name = self._handler(handler, event.block, given)
-        certain = event.certain and path.certain
-        route = _Route(methods, path.value, name, function, call, event.block, call.lineno, certain)
-        self._router(made).routes.append(route)
+        guards = self._guards.listed(keywords(call).get("dependencies"), event.block)
+        guards += self._guards.of_function(function) if function is not None else ()
+        for method in methods:
+            endpoint = Endpoint(
+                method,
+                path.value,
+                name,
+                event.block.module.path,
+                call.lineno,
+                request=", ".join(body_types(self._values, function, path.value)) if function is not None else "",
+                response=response_type(keywords(call).get("response_model"), function),
+                auth=", ".join(dict.fromkeys(guards)),
+                framework="FastAPI",
+                certain=event.certain and path.certain,
+            )
+            self._place(made).routes.append(endpoint)
 
     def _handler(
         self, handler: ast.expr | Function | None, block: Block, given: Given | None
@@ -210,56 +198,14 @@ class _Reading:
             if where is None and parents and children:
                 self._open(node, event.block, "a prefix that is not a text that the source tells")
                 for one in children:
-                    self._router(one).included = True
+                    self._place(one).mounted = True
                 continue
             auth = () if mounted else self._guards.listed(named.get("dependencies"), event.block)
             for parent in parents or ():
                 for one in children or ():
                     if where is not None and one is not parent:
                         certain = event.certain and where.certain
-                        self._router(parent).includes.append(_Inclusion(one, where.value.rstrip("/"), auth, certain))
-                        self._router(one).included = True
-
-    # What comes out.
-
-    def _below(
-        self, router: _Router, prefix: str, auth: tuple[str, ...], certain: bool, seen: tuple[int, ...]
-    ) -> Iterator[Endpoint]:
-        key = id(router.made.node)
-        if key in seen or len(seen) > _DEEP:
-            return
-        own = self._prefix(router.made)
-        if own is None:
-            self._open(router.made.node, router.made.block, "a router's prefix is not a text that the source tells")
-            return
-        start = joined(prefix, own.value) if prefix or own.value else ""
-        for route in router.routes:
-            yield from self._endpoints(route, start, auth, certain and own.certain)
-        for one in router.includes:
-            inner = self._router(one.child)
-            guards = (*auth, *one.auth, *self._own_auth(one.child))
-            yield from self._below(
-                inner, start + one.prefix, guards, certain and own.certain and one.certain, (*seen, key)
-            )
-
-    def _endpoints(self, route: _Route, prefix: str, auth: tuple[str, ...], certain: bool) -> Iterator[Endpoint]:
-        named = keywords(route.call)
-        own = self._guards.listed(named.get("dependencies"), route.block)
-        guards = (*auth, *own, *(self._guards.of_function(route.function) if route.function is not None else ()))
-        function = route.function
-        for method in route.methods:
-            yield Endpoint(
-                method,
-                joined(prefix, route.path),
-                route.handler,
-                route.block.module.path,
-                route.line,
-                request=", ".join(body_types(self._values, function, route.path)) if function is not None else "",
-                response=response_type(named.get("response_model"), function),
-                auth=", ".join(dict.fromkeys(guards)),
-                framework="FastAPI",
-                certain=certain and route.certain,
-            )
+                        self._place(parent).mount(Mount(self._place(one), where.value.rstrip("/"), auth, certain))
 
     def _own_auth(self, made: Made) -> tuple[str, ...]:
         if not isinstance(made.node, ast.Call):

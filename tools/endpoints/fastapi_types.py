@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, keywords
-from backend_crew.tools.static.python_values import Class, External, Function, Made, Values
+from backend_crew.tools.static.python_objects import Class, External, Function, Made
+from backend_crew.tools.static.python_values import Values
 
 #: Only for what is not of the repository: its name is all there is.
 _SOUNDS_LIKE_AUTH = re.compile(r"auth|current_user|current_active|login|permission|jwt|token|api_?key|security", re.I)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, Event, Module, called, keywords
-from backend_crew.tools.static.python_values import Class, External, Function, Made, Values
+from backend_crew.tools.static.python_objects import Class, External, Function, Made
+from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.unresolved import Unresolved
 from backend_crew.tools.tables.protocol import Column, Orm, Relation, Table, TableScan
 from backend_crew.tools.tables.sqlalchemy_columns import Columns, annotation, is_a

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from backend_crew.tools.python_literals import written
 from backend_crew.tools.static.python_modules import Block, keywords
-from backend_crew.tools.static.python_values import Class, External, Made, Values
+from backend_crew.tools.static.python_objects import Class, External, Made
+from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.tables.protocol import Column
 
 _BY_ANNOTATION = {

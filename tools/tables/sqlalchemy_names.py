@@ -4,7 +4,8 @@ import ast
 from collections.abc import Sequence
 
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block
-from backend_crew.tools.static.python_values import Class, Function, Values
+from backend_crew.tools.static.python_objects import Class, Function
+from backend_crew.tools.static.python_values import Values
 
 
 def tablename(values: Values, model: Class, own: Sequence[Class]) -> str | None:
