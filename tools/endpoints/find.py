@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 
-from backend_crew.tools.endpoints import django, fastapi, flask
+from backend_crew.tools.endpoints import django, express, fastapi, flask, hono, koa
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
 
-FRAMEWORKS: tuple[Framework, ...] = (fastapi.FRAMEWORK, flask.FRAMEWORK, django.FRAMEWORK)
+FRAMEWORKS: tuple[Framework, ...] = (
+    fastapi.FRAMEWORK,
+    flask.FRAMEWORK,
+    django.FRAMEWORK,
+    express.FRAMEWORK,
+    koa.FRAMEWORK,
+    hono.FRAMEWORK,
+)
 
 
 def find_endpoints(files: Mapping[str, bytes] | Project) -> EndpointScan:

@@ -33,6 +33,8 @@ class Place:
     routes: list[Endpoint] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     mounted: bool = False
+    mount_lines: list[tuple[str, int]] = field(default_factory=list)
+    """Where each mount is made, for guards that count from their own line on."""
 
     def mount(self, mount: Mount) -> None:
         """Puts another place within this one."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 
+from backend_crew.tools.static.javascript import JavaScript
 from backend_crew.tools.static.python_modules import Python
 from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.sources import Sources
@@ -18,3 +19,8 @@ class Project:
     def python(self) -> Values:
         """Its Python files."""
         return Values(Python(self.sources))
+
+    @cached_property
+    def javascript(self) -> JavaScript:
+        """Its files of JavaScript and TypeScript."""
+        return JavaScript(self.sources)
