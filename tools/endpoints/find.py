@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backend_crew.tools.endpoints import django, express, fastapi, flask, hono, koa
+from backend_crew.tools.endpoints import django, express, fastapi, flask, hono, koa, nestjs
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
@@ -12,6 +12,7 @@ FRAMEWORKS: tuple[Framework, ...] = (
     flask.FRAMEWORK,
     django.FRAMEWORK,
     express.FRAMEWORK,
+    nestjs.FRAMEWORK,
     koa.FRAMEWORK,
     hono.FRAMEWORK,
 )

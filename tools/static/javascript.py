@@ -117,7 +117,9 @@ class JavaScript:
     def followed(self) -> list[JsModule]:
         """The files that were parsed on the way and are not loaded yet; from now on they are."""
         known = {module.path for module in self._loaded}
-        return self.load(sorted(path for path, module in self._modules.items() if module is not None and path not in known))
+        return self.load(
+            sorted(path for path, module in self._modules.items() if module is not None and path not in known)
+        )
 
     def locate(self, name: str, importer: str) -> str | None:
         """The file that a module's name means in an importing file; None for a package."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
-from backend_crew.tools.tables import django, sqlalchemy
+from backend_crew.tools.tables import django, prisma, sqlalchemy, typeorm
 from backend_crew.tools.tables.protocol import Orm, Table, TableScan
 
-ORMS: tuple[Orm, ...] = (sqlalchemy.ORM, django.ORM)
+ORMS: tuple[Orm, ...] = (sqlalchemy.ORM, django.ORM, prisma.ORM, typeorm.ORM)
 
 
 def find_tables(files: Mapping[str, bytes] | Project) -> TableScan:
