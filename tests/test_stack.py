@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from backend_crew.tools.errors import ToolRefused
-from backend_crew.tools.stack import Fact, detect, has_backend
+from backend_crew.tools.stack import detect, has_backend
+from backend_crew.tools.stack_facts import Fact
 
 FASTAPI = {
     "pyproject.toml": (
@@ -131,7 +132,9 @@ def test_a_fastapi_service(tmp_path: Path) -> None:
     assert facts["framework", "FastAPI"].path == "shop/api.py"
     assert facts["api", "REST"].line == 7
     assert facts["container", "Dockerfile"].line == 2
-    assert facts["queue", "Celery"] == Fact("queue", "Celery", "pyproject.toml", 6, '"celery",', "likely")
+    assert facts["queue", "Celery"] == Fact(
+        "queue", "Celery", "pyproject.toml", 6, '"celery",', "likely", "queue.celery.declared"
+    )
     assert ("framework", "Flask") not in facts, "an example in a docstring is no import"
     assert "import flask" in (tmp_path / "shop/models.py").read_text().splitlines()  # a search by line would find it
 
@@ -153,8 +156,10 @@ def test_a_nest_service(tmp_path: Path) -> None:
     facts = found(put(tmp_path, NEST))
     assert facts["framework", "NestJS"].path == "src/main.ts"
     assert facts["orm", "TypeORM"].confidence == "certain"
-    assert facts["database", "postgresql"] == Fact("database", "postgresql", "package.json", 6, '"pg": "8"', "likely")
-    assert facts["tests", "jest"].confidence == "likely"
+    assert facts["database", "postgresql"] == Fact(
+        "database", "postgresql", "package.json", 6, '"pg": "8"', "likely", "database.postgresql.declared"
+    )
+    assert facts["tests", "jest"].line == 2, "the script is better evidence than the declaration"
     assert facts["package_manager", "pnpm"].path == "pnpm-lock.yaml"
     assert ("framework", "Express") not in facts
 

@@ -33,6 +33,31 @@ def declared(path: str, text: str) -> Declared:
         yield from reader(text)
 
 
+def borrowed(path: str, text: str) -> frozenset[str]:
+    """The packages of `declared` that stand in a manifest only because others need them, as the tool that wrote it noted."""
+    name = PurePosixPath(path).name
+    if name == "go.mod":
+        return frozenset(
+            f"go:{match}" for match in re.findall(r"^\s*(?:require\s+)?(\S+)\s+v\S+\s*//\s*indirect", text, re.M)
+        )
+    if _reader(path) is not _requirements:
+        return frozenset()
+    found: set[str] = set()
+    current = None
+    via: dict[str, list[str]] = {}
+    for line in text.split("\n"):
+        if package := requirement_name(line):
+            current = package
+        if current and (noted := re.search(r"#\s*(via\s+)?(\S.*)?$", line)) and (noted.group(1) or current in via):
+            via.setdefault(current, []).append(noted.group(2) or "")
+        elif current and re.search(r"#\s*via\s*$", line):
+            via.setdefault(current, [])
+    for package, parents in via.items():
+        if not any(re.search(r"-r\b|\.(in|toml|txt|cfg|py)\b", parent) for parent in parents):
+            found.add(f"pypi:{package}")
+    return frozenset(found)
+
+
 def normal_name(name: str) -> str:
     """A Python package's name in the one spelling that compares equal (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

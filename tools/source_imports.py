@@ -3,13 +3,12 @@
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _PYTHON = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(.*)|import[ \t]+(.+))$", re.MULTILINE)
+_COMMENT = re.compile(r"[ \t]*(?://|\*|/\*)")
 _OTHERS = {
-    "js": re.compile(
-        r"""^(?![ \t]*(?://|\*|/\*)).*?(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\(\s*)["']([^"'\n]+)["']""", re.MULTILINE
-    ),
+    "js": re.compile(r"""\b(?:from|import|require)\b\s*\(?\s*["']([^"'\n]+)["']"""),
     "go": re.compile(r"""^[ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?"([^"\n]+)"[ \t]*(?://.*)?$""", re.MULTILINE),
     "jvm": re.compile(r"^[ \t]*import[ \t]+(?:static[ \t]+)?([\w.]+)", re.MULTILINE),
     "rb": re.compile(r"""^[ \t]*require[ \t]*\(?[ \t]*["']([^"'\n]+)["']""", re.MULTILINE),
@@ -22,24 +21,28 @@ _OTHERS = {
 
 def imported(dialect: str, text: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, int, bool]]:
     """Imports of the modules in `prefixes` as (module, line from 1, certain); dialects as in `stack_rules`."""
-    if not prefixes:
-        return
+    if prefixes:
+        yield from imports(dialect, text, lambda name: name.startswith(prefixes))
+
+
+def imports(dialect: str, text: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bool]]:
+    """Imports of the modules that are wanted as (module, line from 1, certain)."""
     if dialect == "py":
-        yield from _python(text, prefixes)
+        yield from _python(text, wanted)
         return
     # A Go import block ends where the code begins: a string alone on a line below it is not an import.
     end = len(text)
     if dialect == "go" and (code := re.search(r"^(func|type|var|const)\b", text, re.MULTILINE)):
         end = code.start()
     for match in _OTHERS[dialect].finditer(text, 0, end):
-        name = match.group(1)
-        if name.startswith(prefixes):
-            yield name.rstrip(":.\\"), text.count("\n", 0, match.start(1)) + 1, True
+        name = match.group(1).rstrip(":.\\")
+        if wanted(name) and not (dialect == "js" and _COMMENT.match(text, text.rfind("\n", 0, match.start()) + 1)):
+            yield name, text.count("\n", 0, match.start(1)) + 1, True
 
 
-def _python(text: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, int, bool]]:
+def _python(text: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bool]]:
     """Names by regex first, since parsing is slow; then the tree, so that a docstring's example is no import."""
-    rough = [(name, line) for name, line in _rough_python(text) if name.startswith(prefixes)]
+    rough = [(name, line) for name, line in _rough_python(text) if wanted(name)]
     if not rough:
         return
     try:
@@ -49,7 +52,7 @@ def _python(text: str, prefixes: tuple[str, ...]) -> Iterator[tuple[str, int, bo
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         yield from ((name, line, False) for name, line in rough)
         return
-    yield from ((name, line, True) for name, line in _tree_imports(tree) if name.startswith(prefixes))
+    yield from ((name, line, True) for name, line in _tree_imports(tree) if wanted(name))
 
 
 def _rough_python(text: str) -> Iterator[tuple[str, int]]:
