@@ -14,6 +14,7 @@ from backend_crew.tools.index.facts import CHARACTERS, Index, render
 from backend_crew.tools.index.store import Store, edition
 from backend_crew.tools.index.words import feature_words
 from backend_crew.tools.revive import revive
+from backend_crew.tools.stack_facts import Fact
 
 SCHEMA = 1
 """Of what `as_json` gives; a field that is taken away or means something else makes it 2."""
@@ -27,7 +28,7 @@ _SETTLED_NS = 2_000_000_000
 class Scan:
     """What code established about a repository; nothing of it was run, and every place is a path with a line."""
 
-    facts: tuple[stack.Fact, ...]
+    facts: tuple[Fact, ...]
     index: Index
 
 
