@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -50,11 +51,24 @@ def _application(one: Any) -> Any:
         place = os.path.abspath(folder)  # noqa: PTH100  # Path is one more import
         if place not in sys.path:
             sys.path.insert(0, place)
+    for name, value in one["env"].items():
+        os.environ.setdefault(name, value)
+    if one["framework"] == "Django":
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", one["module"])
+        import django
+
+        django.setup()
+        return django
     found = getattr(importlib.import_module(one["module"]), one["name"])
     return found() if one["call"] else found
 
 
 def _described(one: Any, app: Any) -> dict[str, Any]:
+    if one["framework"] == "Django":
+        return _django()
+    if one["framework"] == "GraphQL":
+        # Strawberry's own method, or Graphene's text.
+        return {"framework": "GraphQL", "sdl": app.as_str() if hasattr(app, "as_str") else str(app)}
     if hasattr(app, "url_map"):
         return _flask(app)
     if hasattr(app, "routes") and hasattr(app, "openapi"):
@@ -103,9 +117,8 @@ def _starlette_routes(routes: Any, prefix: str) -> Iterator[dict[str, Any]]:
             module = getattr(handler, "__module__", "")
             if module.startswith("fastapi.") and getattr(route, "name", "") in documents:
                 continue
-            shown = bool(getattr(route, "include_in_schema", True)) and hasattr(route, "response_model")
             for method in sorted(set(route.methods) & set(_METHODS)):
-                yield {"method": method, "path": prefix + route.path, "described": shown, **_place(handler)}
+                yield {"method": method, "path": prefix + route.path, **_place(handler)}
 
 
 def _place(handler: Any) -> dict[str, Any]:
@@ -126,7 +139,7 @@ def _flask(app: Any) -> dict[str, Any]:
         view = app.view_functions.get(rule.endpoint)
         for method in sorted(set(rule.methods or ()) & set(_METHODS)):
             handler = getattr(getattr(view, "view_class", None), method.lower(), None) or view
-            routes.append({"method": method, "path": rule.rule, "described": False, **_place(handler)})
+            routes.append({"method": method, "path": rule.rule, **_place(handler)})
     return {"framework": "Flask", "document": _apispec(app), "routes": routes}
 
 
@@ -136,6 +149,54 @@ def _apispec(app: Any) -> Any:
     for one in found.get("apis", {}).values():
         return one["ext_obj"].spec.to_dict()
     return app.spec if type(app).__name__ == "APIFlask" else None
+
+
+def _django() -> dict[str, Any]:
+    from django.apps import apps
+    from django.urls import get_resolver
+
+    routes = list(_django_routes(get_resolver().url_patterns, "/"))
+    document = None
+    if apps.is_installed("drf_spectacular"):
+        from drf_spectacular.generators import SchemaGenerator
+
+        document = SchemaGenerator().get_schema(request=None, public=True)
+    return {"framework": "Django", "document": document, "routes": routes}
+
+
+def _django_routes(patterns: Any, prefix: str) -> Iterator[dict[str, Any]]:
+    for one in patterns:
+        path = prefix + _django_path(str(one.pattern))
+        if hasattr(one, "url_patterns"):
+            if getattr(one, "app_name", None) != "admin":
+                yield from _django_routes(one.url_patterns, path)
+        elif "{format}" not in path:
+            view = one.callback
+            for method, handler in _django_methods(view):
+                yield {"method": method, "path": path, **_place(handler)}
+
+
+def _django_path(pattern: str) -> str:
+    """A route as it is, a regular expression as the path that a reader would write for it."""
+    path = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"{\1}", pattern)
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path).lstrip("^").replace("\\Z", "").rstrip("$").replace("/?", "/")
+
+
+def _django_methods(view: Any) -> Iterator[tuple[str, Any]]:
+    """The methods that a view answers; ANY for a function, which looks for itself."""
+    kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
+    actions = getattr(view, "actions", None)
+    if actions:
+        for method, name in actions.items():
+            if method.upper() in _METHODS:
+                yield method.upper(), getattr(kind, name, view)
+    elif kind is not None:
+        names = [name for name in getattr(kind, "http_method_names", ()) if hasattr(kind, name)]
+        for name in names:
+            if name.upper() in _METHODS:
+                yield name.upper(), getattr(kind, name)
+    else:
+        yield "ANY", view
 
 
 if __name__ == "__main__":

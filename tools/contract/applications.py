@@ -1,12 +1,13 @@
-"""Where a repository's Python application object is, found by reading its source; nothing is imported."""
+"""Where a repository's Python application is, found by reading its source; nothing is imported."""
 
 import ast
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from backend_crew.tools.django_settings import read_settings
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.python_literals import last_name
 from backend_crew.tools.workspace import JUNK_FOLDERS, read_file
@@ -18,13 +19,15 @@ MAKERS = {
     "Flask": "Flask",
     "APIFlask": "Flask",
     "OpenAPI": "Flask",
-    "NinjaAPI": "Django Ninja",
+    "Schema": "GraphQL",
 }
 _NOT_APPS = re.compile(
     r"(^|/)(tests?|docs?|examples?|scripts|bench|migrations|alembic)/|(^|/)(test_[^/]*|conftest)\.py$"
 )
 _NAMED = re.compile(r"(?:uvicorn|gunicorn|hypercorn|FLASK_APP=|flask --app)[^\n]*?\b([A-Za-z_][\w.]*):(\w+)")
 _SAYS_HOW = re.compile(r"(^|/)(Dockerfile[^/]*|Procfile|Makefile|[^/]*\.(ya?ml|toml|sh|md|cfg)|\.flaskenv)$")
+_MADE_UP = "made-up-for-the-contract-check"
+_SECRETS: Mapping[str, str] = {"SECRET_KEY": _MADE_UP}
 _USUAL_FILES, _USUAL_NAMES = ("main", "app", "asgi", "wsgi", "server", "api", "application"), ("app", "application")
 
 
@@ -38,6 +41,7 @@ class Application:
     module: str
     name: str
     call: bool
+    env: Mapping[str, str] = field(default_factory=dict)  # what it cannot be imported without, made up
 
 
 def find_applications(root: Path) -> tuple[Application, ...]:
@@ -46,8 +50,24 @@ def find_applications(root: Path) -> tuple[Application, ...]:
     trees = {path: tree for path, text in sources.items() if (tree := _parsed(text)) is not None}
     found = [one for path, tree in trees.items() for one in _in_file(root, path, tree)]
     named = {(match[1], match[2]) for _, text in _sources(root, "") for match in _NAMED.finditer(text)}
+    found += _django(root)
     ranked = sorted(found, key=lambda one: (*_rank(one, named), one.path.count("/"), one.path, one.name))
     return tuple(ranked[:_CANDIDATES])
+
+
+def _django(root: Path) -> list[Application]:
+    """The projects whose manage.py names its settings; their databases are made up, since nothing reads one here."""
+    found = []
+    for manage in sorted(one for pattern in ("manage.py", "*/manage.py") for one in root.glob(pattern)):
+        base = manage.parent.relative_to(root).as_posix().removeprefix(".")
+        settings = read_settings(root, base)
+        if settings.module is not None:
+            values = {"URL": "sqlite:///made-up.db", "ENGINE": "django.db.backends.sqlite3", "PORT": "0"}
+            env = {name: values.get(part, "made-up") for name, part in settings.variables.items()}
+            env.update(dict.fromkeys(settings.secrets, _MADE_UP))
+            path = manage.relative_to(root).as_posix()
+            found.append(Application("Django", path, base, settings.module, "", False, env))
+    return found
 
 
 def _rank(one: Application, named: set[tuple[str, str]]) -> tuple[bool, bool, bool, bool]:
@@ -92,12 +112,14 @@ def _in_file(root: Path, path: str, tree: ast.Module) -> Iterator[Application]:
     factories = {node.name: framework for node in functions if (framework := _factory(node))}
     for folder, module in _modules(root, path):
         for name, framework in factories.items():
-            yield Application(framework, path, folder, module, name, call=True)
+            env = _SECRETS if framework == "Flask" else {}
+            yield Application(framework, path, folder, module, name, True, env)
         for node in tree.body:
             for name, value in _assigned(node):
                 framework = _made(value, factories)
                 if framework:
-                    yield Application(framework, path, folder, module, name, call=False)
+                    env = _SECRETS if framework == "Flask" else {}
+                    yield Application(framework, path, folder, module, name, False, env)
 
 
 def _factory(node: ast.FunctionDef) -> str:
@@ -107,12 +129,13 @@ def _factory(node: ast.FunctionDef) -> str:
     needed += sum(default is None for default in given.kw_defaults)
     if needed:
         return ""
-    returned = MAKERS.get(last_name(node.returns)) if node.returns is not None else None
+    note = last_name(node.returns) if node.returns is not None else ""
+    returned = MAKERS.get(note) if note not in _SHARED else None
     made = {
         name: MAKERS[last_name(value.func)]
         for inner in ast.walk(node)
         for name, value in _assigned(inner)
-        if isinstance(value, ast.Call) and last_name(value.func) in MAKERS
+        if isinstance(value, ast.Call) and _made(value, {})
     }
     for inner in ast.walk(node):
         if isinstance(inner, ast.Return) and inner.value is not None:
@@ -133,7 +156,7 @@ def _made(value: ast.expr, factories: dict[str, str]) -> str:
     if not isinstance(value, ast.Call):
         return ""
     name = last_name(value.func)
-    if name in MAKERS and not (name == "OpenAPI" and not _is_flask_openapi(value)):
+    if name in MAKERS and (name not in _SHARED or _SHARED[name](value)):
         return MAKERS[name]
     return factories.get(name, "")
 
@@ -141,6 +164,16 @@ def _made(value: ast.expr, factories: dict[str, str]) -> str:
 def _is_flask_openapi(value: ast.Call) -> bool:
     """flask-openapi3's application, whose name other libraries use for a document; it is given the module's name."""
     return bool(value.args) and isinstance(value.args[0], ast.Name) and value.args[0].id == "__name__"
+
+
+def _is_graphql(value: ast.Call) -> bool:
+    """A schema of Strawberry or Graphene, whose name other libraries use for what checks bodies."""
+    owner = last_name(value.func.value) if isinstance(value.func, ast.Attribute) else ""
+    return owner in ("strawberry", "graphene", "federation") or any(one.arg == "query" for one in value.keywords)
+
+
+# Names that other libraries have too, with what tells the application.
+_SHARED = {"OpenAPI": _is_flask_openapi, "Schema": _is_graphql}
 
 
 def _modules(root: Path, path: str) -> Sequence[tuple[str, str]]:

@@ -8,6 +8,7 @@ from backend_crew.tools.change_finding import ChangeFinding
 from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.contract.built import BuiltApi, nothing
 from backend_crew.tools.contract.compare import compare
+from backend_crew.tools.contract.graphql import compare_graphql, root_fields, schema_file
 from backend_crew.tools.contract.operations import operations_of
 from backend_crew.tools.contract.running import ask
 from backend_crew.tools.documents import read_document
@@ -15,6 +16,7 @@ from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place
 
+Kind = Literal["openapi", "graphql"]
 _NO_ENV: Mapping[str, str] = {}
 
 
@@ -33,11 +35,13 @@ class ContractCheck:
     findings: tuple[ChangeFinding, ...] = field(default=())
 
 
-def built_api(place: Place | NoSandbox, *, env: Mapping[str, str] = _NO_ENV) -> BuiltApi:
+def built_api(place: Place | NoSandbox, *, kind: Kind = "openapi", env: Mapping[str, str] = _NO_ENV) -> BuiltApi:
     """The interface of one tree, by the best way that works there."""
     if isinstance(place, NoSandbox):
         return nothing(f"no sandbox works here: {place.reason}")
-    applications = find_applications(place.tree)
+    applications = [one for one in find_applications(place.tree) if (one.framework == "GraphQL") == (kind == "graphql")]
+    if not applications and kind == "graphql" and (text := schema_file(place.tree)):
+        return BuiltApi("graphql", "GraphQL", sdl=text)
     if not applications:
         return nothing("no application was found that could be asked")
     try:
@@ -48,18 +52,39 @@ def built_api(place: Place | NoSandbox, *, env: Mapping[str, str] = _NO_ENV) -> 
 
 
 def check(
-    document: str, place: Place | NoSandbox, before: Place | NoSandbox | None, *, env: Mapping[str, str] = _NO_ENV
+    document: str,
+    place: Place | NoSandbox,
+    before: Place | NoSandbox | None,
+    *,
+    kind: Kind = "openapi",
+    env: Mapping[str, str] = _NO_ENV,
 ) -> ContractCheck:
-    """Compares an approved OpenAPI document with the tree at `place`; `before` is the tree as it was.
+    """Compares an approved document with the tree at `place`; `before` is the tree as it was.
 
-    Raises ToolRetry for a document that cannot be read.
+    `kind` is "openapi" or "graphql" (SDL). Raises ToolRetry for a document that cannot be read.
     """
+    built = built_api(place, kind=kind, env=env)
+    earlier = built_api(before, kind=kind, env=env) if before is not None and built.source != "none" else None
+    if kind == "graphql":
+        return judged_graphql(document, built, earlier)
     approved = read_document(document)
     if not isinstance(approved, Mapping):
         raise ToolRetry("The approved contract is no OpenAPI document.")
-    built = built_api(place, env=env)
-    earlier = built_api(before, env=env) if before is not None and built.source != "none" else None
     return judged(approved, built, earlier)
+
+
+def judged_graphql(document: str, built: BuiltApi, before: BuiltApi | None) -> ContractCheck:
+    """The verdict on a GraphQL schema that is known already."""
+    number = len(root_fields(document))
+    if built.source != "graphql":
+        text = f"the built schema is not known: {built.reason}"
+        finding = ChangeFinding("contract", "not-compared", "warning", "", 0, text, "")
+        return ContractCheck("unknown", built.reason, built.source, built.framework, number, (finding,))
+    findings = compare_graphql(document, built.sdl, before.sdl if before and before.source == "graphql" else None)
+    wrong = sum(one.severity == "error" for one in findings)
+    status: Literal["same", "different"] = "different" if wrong else "same"
+    reason = f"{wrong} differences from the contract" if wrong else "the schema is as the contract has it"
+    return ContractCheck(status, reason, built.source, built.framework, number, findings)
 
 
 def judged(approved: Mapping[str, object], built: BuiltApi, before: BuiltApi | None) -> ContractCheck:

@@ -33,7 +33,7 @@ def compare(approved: Mapping[str, object], built: BuiltApi, before: BuiltApi | 
     if built.source == "none":
         return (_finding(built, None, "not-compared", "warning", f"the built API is not known: {built.reason}", ""),)
     promised = operations_of(approved)
-    found = built.operations
+    found = built.operations(promised)
     findings: list[ChangeFinding] = []
     for operation in promised:
         match = _served(operation, found)
@@ -89,7 +89,7 @@ def _findings(
     sides: _Sides, promised: Operation, found: Operation, document: Mapping[str, object]
 ) -> Iterator[ChangeFinding]:
     matching = Matching(document, sides.built.document)
-    guarded = any(one.security for one in sides.built.operations)
+    guarded = any(one.security for one in sides.built.operations())
     quiet: dict[tuple[str, str], list[Difference]] = {}
     for one in compare_operation(matching, promised, found, describes_auth=guarded):
         if one.kind == "contradicts":
@@ -115,7 +115,9 @@ def _beyond(sides: _Sides, promised: Sequence[Operation], found: Sequence[Operat
     """What the contract does not name: new operations, operations that are gone, operations that changed."""
     named = {one.key for one in promised}
     known = (
-        {one.key: one for one in sides.before.operations} if sides.before and sides.before.source != "none" else None
+        {one.key: one for one in sides.before.operations(promised)}
+        if sides.before and sides.before.source != "none"
+        else None
     )
     for one in found:
         if one.key in named:

@@ -111,7 +111,9 @@ def exercise(
         return Exercise("not run", f"no sandbox works here: {subject.reason}")
     if not subject.place.sandbox.loopback:
         return Exercise("not run", f"{subject.place.sandbox.title} gives commands no network of their own")
-    applications = [one for one in find_applications(subject.place.tree) if one.framework in ("FastAPI", "Flask")]
+    applications = [
+        one for one in find_applications(subject.place.tree) if one.framework in ("FastAPI", "Flask", "Django")
+    ]
     wanted = [one for one in operations_of(approved) if only is None or one.key in only]
     if not applications or not wanted:
         what = "no application was found that can be started" if not applications else "no operation is to be called"

@@ -9,7 +9,7 @@ from typing import Any
 
 from backend_crew.tools import unset
 from backend_crew.tools.contract.applications import Application
-from backend_crew.tools.contract.built import BuiltApi, Route, nothing
+from backend_crew.tools.contract.built import ANY, BuiltApi, Route, nothing
 from backend_crew.tools.documents import read_document
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.excerpt import head
@@ -59,6 +59,8 @@ def _api(found: Mapping[str, Any], applications: Sequence[Application]) -> Built
     framework = str(found.get("framework") or (applications[0].framework if applications else ""))[:40]
     if "framework" not in found:
         return nothing(_why(found.get("faults")), framework)
+    if isinstance(found.get("sdl"), str):
+        return BuiltApi("graphql", framework, sdl=found["sdl"])
     document = found.get("document")
     if isinstance(document, dict) and isinstance(document.get("paths"), dict):
         return BuiltApi("openapi", framework, document, routes)
@@ -68,7 +70,7 @@ def _api(found: Mapping[str, Any], applications: Sequence[Application]) -> Built
 def _routes(raw: object) -> list[Route]:
     routes: list[Route] = []
     for one in raw[:_ROUTES] if isinstance(raw, list) else ():
-        if isinstance(one, dict) and one.get("method") in _METHODS and isinstance(one.get("path"), str):
+        if isinstance(one, dict) and one.get("method") in (*_METHODS, ANY) and isinstance(one.get("path"), str):
             file, line = str(one.get("file") or ""), one.get("line")
             inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
             routes.append(
@@ -77,7 +79,6 @@ def _routes(raw: object) -> list[Route]:
                     "/" + one["path"].lstrip("/")[:500],
                     file[:300] if inside else "",
                     line if inside and isinstance(line, int) and 0 < line < 10**7 else 0,
-                    one.get("described") is True,
                 )
             )
     return routes

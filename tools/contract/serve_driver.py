@@ -41,6 +41,8 @@ def _application(one: Any) -> Any:
         place = os.path.abspath(folder)  # noqa: PTH100  # Path is one more import
         if place not in sys.path:
             sys.path.insert(0, place)
+    for name, value in one["env"].items():
+        os.environ.setdefault(name, value)
     if one["framework"] == "Django":
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", one["module"])
         from django.core.wsgi import get_wsgi_application
