@@ -10,7 +10,7 @@ from backend_crew.crew import settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.reporting import in_words
 from backend_crew.crew.settings import Options
-from backend_crew.tools import runtime, testrun
+from backend_crew.tools import build_caches, runtime, testrun
 from backend_crew.tools.engine import check_variable
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.testrun import TestCommand
@@ -74,6 +74,8 @@ def runtime_of(root: Path, python: str | None, variables: Mapping[str, str] | No
         virtual_env=Path(named) if named else None,
         node=runtime.find_node(root, settings.get("PATH") or ""),
     )
+    if home := settings.get("HOME"):
+        found = build_caches.with_caches(found, root, Path(home))
     return replace(found, env={**found.env, **(variables or {})})
 
 

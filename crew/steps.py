@@ -30,7 +30,7 @@ def baseline(session: Session) -> tuple[str, Payload]:
         session.use_packages(done.folder)
     # a command that is named late is asked about the tree before the change, too
     git.reset(session.clone, session.clone.base)
-    tests, check = verdict.summarised(verdict.run_tests(session)), verdict.run_check(session)
+    tests, check = verdict.before_change(session), verdict.run_check(session)
     git.reset(session.clone, session.head())
     return "Baseline", {**tests, "check": check, "dependencies": installed}
 

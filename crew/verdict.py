@@ -12,10 +12,20 @@ from backend_crew.tools import testrun
 from backend_crew.tools.sandbox import Limits
 
 LIMITS = Limits(timeout_s=600)
+#: Failing tests are run again, together and without the others; more of them at once are no matter of luck.
+RERUNS, RERUN_TESTS, RERUN_LIMITS = 2, 10, Limits(timeout_s=180)
+_RED = ("failed", "error")
 
 
 def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
     """Run the repository's tests on a disposable copy of the private tree; what they said comes without secrets."""
+    run = _run(session, paths, LIMITS)
+    if session.tests is not None:
+        session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
+    return run
+
+
+def _run(session: Session, paths: Sequence[str], limits: Limits) -> testrun.TestRun:
     if session.tests is None:
         return testrun.not_run(choosing.unconfirmed(session.clone.tree))
     run = testrun.run_tests(
@@ -25,12 +35,32 @@ def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
         session.runtime,
         session.tests,
         paths=paths,
-        limits=LIMITS,
+        limits=limits,
         stop=lambda: bool(session.stop),
     )
-    run = _without_secrets(session, run)
-    session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
-    return run
+    return _without_secrets(session, run)
+
+
+def run_again(session: Session, run: testrun.TestRun, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Failed tests that also passed when they were run again, each with its outcomes in order."""
+    if not run.complete or not ids or len(ids) > RERUN_TESTS:
+        return {}
+    outcomes = {name: ["failed"] for name in ids}
+    for _ in range(RERUNS):
+        again = {case.id: case.outcome for case in _run(session, ids, RERUN_LIMITS).cases}
+        for name, seen in outcomes.items():
+            # What was not reported has not passed.
+            seen.append("passed" if again.get(name) == "passed" else "failed")
+    flaky = {name: seen for name, seen in outcomes.items() if "passed" in seen}
+    session.note("failed tests run again", tests=len(ids), flaky=sorted(flaky))
+    return flaky
+
+
+def before_change(session: Session) -> dict[str, Any]:
+    """The tests as they stand before the change, with those of the failing ones that sometimes pass."""
+    run = run_tests(session)
+    flaky = run_again(session, run, [case.id for case in run.cases if case.outcome in _RED])
+    return {**summarised(run), **({"flaky": flaky} if flaky else {})}
 
 
 def _without_secrets(session: Session, run: testrun.TestRun) -> testrun.TestRun:
@@ -92,7 +122,7 @@ def summarised(run: testrun.TestRun) -> dict[str, Any]:
         "counts_known": run.counts_known,
         "counts": counts(run),
         "cases": {case.id: case.outcome for case in run.cases},
-        "messages": {case.id: case.message for case in run.cases if case.outcome in ("failed", "error")},
+        "messages": {case.id: case.message for case in run.cases if case.outcome in _RED},
         "command": list(run.command),
         "seconds": round(run.seconds, 2),
         "exit_code": run.exit_code,
@@ -104,15 +134,19 @@ def summarised(run: testrun.TestRun) -> dict[str, Any]:
 def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
     """What changed between two recorded runs, by test id; nothing is known unless both counted their tests.
 
-    A test that failed and is new counts as newly failing; one that ran before and is skipped now counts as missing.
+    A test that failed and is new counts as newly failing, and so does one that sometimes passed before and now fails each
+    time; one that ran before and is skipped now counts as missing.
     """
     known = bool(now.get("counts_known")) and baseline.get("counts_known") is not False
     before, after = (baseline.get("cases", {}), now.get("cases", {})) if known else ({}, {})
-    red = ("failed", "error")
+    unsteady = baseline.get("flaky", {})
+    worse = {i for i in unsteady if i not in now.get("flaky", {})}
+    failed = {i for i, o in before.items() if o in _RED}
+    red = [i for i, o in after.items() if o in _RED]
     return {
-        "newly failing": sorted(i for i, o in after.items() if o in red and before.get(i) not in red),
-        "already failing": sorted(i for i, o in after.items() if o in red and before.get(i) in red),
-        "newly passing": sorted(i for i, o in after.items() if o == "passed" and before.get(i) in red),
+        "newly failing": sorted(i for i in red if i not in failed or i in worse),
+        "already failing": sorted(i for i in red if i in failed and i not in worse),
+        "newly passing": sorted(i for i, o in after.items() if o == "passed" and i in failed and i not in unsteady),
         "missing": sorted(i for i, o in before.items() if o != "skipped" and after.get(i, "skipped") == "skipped"),
         "new tests": sorted(i for i in after if i not in before),
     }
@@ -134,16 +168,33 @@ def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, s
         return "not run", str(now["reason"])
     if not now["counts_known"]:
         return _by_exit_code(baseline, now)
-    change = against(baseline, now)
-    if change["newly failing"]:
-        return "red", f"{len(change['newly failing'])} tests fail that did not fail before"
+    change, flaky = against(baseline, now), now.get("flaky", {})
+    failing = [name for name in change["newly failing"] if name not in flaky]
+    if failing:
+        return "red", f"{len(failing)} tests fail that did not fail before"
     if change["missing"]:
         return "red", f"{len(change['missing'])} tests that ran before the change did not run"
+    if unsteady := [name for name in change["newly failing"] if name in flaky]:
+        return (
+            "unclear",
+            f"flaky: {_named(unsteady)} failed, then passed alone; before the change nothing was seen of it",
+        )
     if now["status"] == "passed":
-        return "green", "every test passes"
+        return "green", "every test passes" + _not_run(now)
     if change["already failing"] and now["complete"]:
-        return "green", f"only tests fail that failed before the change ({len(change['already failing'])})"
+        told = f"; flaky before and now: {_named(sorted(flaky))}" if flaky else ""
+        failed = len(change["already failing"])
+        return "green", f"only tests fail that failed before the change ({failed}){told}{_not_run(now)}"
     return "red", str(now["reason"])
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _not_run(now: Mapping[str, Any]) -> str:
+    """Which tests had no server to talk to, in the words of the run."""
+    return f"; {now['reason']}" if "not run:" in str(now["reason"]) else ""
 
 
 def _keep_report(session: Session, run: testrun.TestRun) -> None:
@@ -156,8 +207,11 @@ def _keep_report(session: Session, run: testrun.TestRun) -> None:
 
 def verified(session: Session) -> dict[str, Any]:
     """A fresh verdict on the tree as it is now."""
-    now, before = summarised(run := run_tests(session)), session.payload("baseline") or {}
+    run, before = run_tests(session), session.payload("baseline") or {}
     _keep_report(session, run)
+    now = summarised(run)
+    # What counts against the change, and what was unsteady before: it may fail for good now.
+    flaky = run_again(session, run, against(before, now)["newly failing"])
+    now |= {"flaky": flaky} if flaky else {}
     word, reason = verdict(before, now)
-    compared = against(before, now)
-    return {**now, "verdict": word, "why": reason, "against": compared, "check": run_check(session)}
+    return {**now, "verdict": word, "why": reason, "against": against(before, now), "check": run_check(session)}

@@ -66,6 +66,55 @@ func TestLater(t *testing.T) { t.Skip("later") }
         "broken/broken_test.go": 'package broken\n\nimport "testing"\n\nfunc TestBroken(t *testing.T) { nowhere() }\n',
     },
 }
+_JAVA = """
+package com.shop;
+import static org.junit.jupiter.api.Assertions.*;
+import org.junit.jupiter.api.*;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+class CartTest {
+  @Test void adds() { System.out.println("<?xml version='1.0'?>"); assertEquals(2, 1 + 1); }
+  @Test void sums() { assertEquals(3, 1 + 1); }
+  @Test void breaks() { throw new IllegalStateException("no shop"); }
+  @Test @Disabled("later") void later() { }
+  @ParameterizedTest @ValueSource(ints = {1, 2}) void each(int n) { assertTrue(n > 0); }
+  @Nested class Inner { @Test void deep() { } }
+}
+"""
+#: With the versions that Debian 12 packages: it is the one Maven repository that can be had without Maven's own.
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>com.shop</groupId><artifactId>shop</artifactId><version>1</version>
+  <properties><maven.compiler.release>17</maven.compiler.release></properties>
+  <dependencies><dependency>
+    <groupId>org.junit.jupiter</groupId><artifactId>junit-jupiter</artifactId><version>debian</version><scope>test</scope>
+  </dependency></dependencies>
+  <build><plugins>
+    <plugin><artifactId>maven-surefire-plugin</artifactId><version>2.22.3</version></plugin>
+    <plugin><artifactId>maven-compiler-plugin</artifactId><version>3.10.1</version></plugin>
+    <plugin><artifactId>maven-resources-plugin</artifactId><version>3.3.0</version></plugin>
+  </plugins></build>
+</project>
+"""
+FILES["maven"] = {"pom.xml": _POM, "src/test/java/com/shop/CartTest.java": _JAVA}
+FILES["gradle"] = {
+    "build.gradle": """
+apply plugin: 'java'
+repositories { maven { url '/usr/share/maven-repo' } }
+dependencies { testCompile 'junit:junit:4.x' }
+""",
+    "settings.gradle": "rootProject.name = 'shop'\n",
+    "src/test/java/com/shop/CartTest.java": """
+package com.shop;
+import static org.junit.Assert.*;
+import org.junit.*;
+public class CartTest {
+  @Test public void adds() { assertEquals(2, 1 + 1); }
+  @Test public void sums() { assertEquals(3, 1 + 1); }
+  @Test @Ignore("later") public void later() { }
+}
+""",
+}
 _CART = {"adds": "passed", "sums (all of it)": "failed", "later": "skipped", "discounts": "skipped"}
 _EACH = {"each 1": "passed", "each 2": "passed"}
 OUTCOMES: dict[str, dict[str, str]] = {
@@ -100,9 +149,22 @@ OUTCOMES: dict[str, dict[str, str]] = {
         ".::TestRoot": "passed",
     },
 }
+_CLASS = "src/test/java/com/shop/CartTest.java"
+OUTCOMES["maven"] = {
+    f"{_CLASS}::adds": "passed",
+    f"{_CLASS}::sums": "failed",
+    f"{_CLASS}::breaks": "error",
+    f"{_CLASS}::later": "skipped",
+    f"{_CLASS}::each{{int}}[1]": "passed",
+    f"{_CLASS}::each{{int}}[2]": "passed",
+    f"{_CLASS}::Inner::deep": "passed",
+}
+OUTCOMES["gradle"] = {f"{_CLASS}::adds": "passed", f"{_CLASS}::sums": "failed", f"{_CLASS}::later": "skipped"}
 #: How the ids end of a test that passes alone and of one that fails alone.
 SINGLE = {name: ("adds", "sums (all of it)") for name in ("node", "jest", "vitest", "mocha")} | {
-    "go": ("TestRoot", "TestSums")
+    "go": ("TestRoot", "TestSums"),
+    "maven": ("adds", "sums"),
+    "gradle": ("adds", "sums"),
 }
 TESTS = {name: [path for path in files if "test" in path] for name, files in FILES.items()}
-PROGRAM = {"go": "go"}
+PROGRAM = {"go": "go", "maven": "mvn", "gradle": "gradle"}

@@ -4,15 +4,16 @@ Not in the default run (`-m tool`): a fresh machine has none of these programs. 
 runs, are read in `test_runners_reports.py`.
 """
 
+import functools
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import runner_samples as samples
 
+from backend_crew.tools.build_caches import with_caches
 from backend_crew.tools.runners.protocol import TestCommand
 from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import Limits, Sandbox
@@ -32,6 +33,15 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node_modules"
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's home with what Maven would have downloaded: Debian's packages of it."""
+    packaged, folder = Path("/usr/share/maven-repo"), tmp_path_factory.mktemp("home")
+    if packaged.is_dir():
+        shutil.copytree(packaged, folder / ".m2" / "repository")
+    return folder
+
+
 @pytest.fixture
 def make(tmp_path: Path, request: pytest.FixtureRequest) -> Make:
     """A sample's tree; its dependencies are where npm puts them."""
@@ -48,34 +58,39 @@ def make(tmp_path: Path, request: pytest.FixtureRequest) -> Make:
     return tree
 
 
-def run(sandbox: Sandbox, tree: Path, command: TestCommand, *paths: str) -> TestRun:
-    runtime = replace(find_runtime(tree), python=None)
+@pytest.fixture
+def run(sandbox: Sandbox, home: Path) -> Callable[..., TestRun]:
+    return functools.partial(_run, sandbox, home)
+
+
+def _run(sandbox: Sandbox, home: Path, tree: Path, command: TestCommand, *paths: str) -> TestRun:
+    runtime = with_caches(find_runtime(tree), tree, home)
     return run_tests(sandbox, tree, tree, runtime, command, paths=paths, limits=Limits(timeout_s=120))
 
 
-@pytest.mark.parametrize("name", ["node", "jest", "vitest", "mocha", "go"])
-def test_a_sample_is_counted_whole_and_one_by_one(sandbox: Sandbox, make: Make, name: str) -> None:
+@pytest.mark.parametrize("name", ["node", "jest", "vitest", "mocha", "go", "maven", "gradle"])
+def test_a_sample_is_counted_whole_and_one_by_one(run: Callable[..., TestRun], make: Make, name: str) -> None:
     program = samples.PROGRAM.get(name, "node")
     if not any(Path(folder, program).exists() for folder in ("/usr/local/bin", "/usr/bin")):
         pytest.skip(f"no {program} in this machine's system folders")
     tree = make(name)
     (command,) = propose_commands(tree)
     assert command.runner == name
-    whole = run(sandbox, tree, command)
+    whole = run(tree, command)
     assert {case.id: case.outcome for case in whole.cases} == samples.OUTCOMES[name], whole
     assert (whole.status, whole.complete, whole.counts_known) == ("failed", True, True)
     good, bad = (next(one for one in samples.OUTCOMES[name] if one.endswith(end)) for end in samples.SINGLE[name])
-    alone = run(sandbox, tree, command, good)
+    alone = run(tree, command, good)
     assert (alone.status, {case.id: case.outcome for case in alone.cases}) == ("passed", {good: "passed"}), alone
-    again = run(sandbox, tree, command, bad)
+    again = run(tree, command, bad)
     assert (again.status, {case.id: case.outcome for case in again.cases}) == ("failed", {bad: "failed"}), again
     for path in samples.TESTS[name]:
         (tree / path).unlink()
-    assert run(sandbox, tree, command).status != "passed", "no tests are no success"
+    assert run(tree, command).status != "passed", "no tests are no success"
 
 
-def test_a_runner_that_was_never_installed_is_said(sandbox: Sandbox, make: Make, modules: Path) -> None:
+def test_a_runner_that_was_never_installed_is_said(run: Callable[..., TestRun], make: Make, modules: Path) -> None:
     tree = make("jest")
     shutil.rmtree(tree / "node_modules")
-    result = run(sandbox, tree, TestCommand(("npx", "jest"), "jest", "package.json:1"))
+    result = run(tree, TestCommand(("npx", "jest"), "jest", "package.json:1"))
     assert (result.status, "not available in the sandbox" in result.reason) == ("not run", True), result

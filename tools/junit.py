@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.excerpt import head
@@ -125,3 +126,22 @@ def merged(cases: Iterable[TestCase]) -> Iterator[TestCase]:
         if known is None or OUTCOMES.index(case.outcome) < OUTCOMES.index(known.outcome):
             by_id[case.id] = case
     yield from by_id.values()
+
+
+def written(cases: Iterable[TestCase]) -> bytes:
+    """The cases as a JUnit XML report, for people and programs that expect one."""
+    parts = ['<?xml version="1.0" encoding="utf-8"?>', "<testsuites><testsuite>"]
+    for case in cases:
+        file, _, name = case.id.partition("::")
+        head = f"<testcase classname={_quoted(file)} name={_quoted(name or file)} time={_quoted(f'{case.seconds:.3f}')}"
+        tag = {"failed": "failure", "error": "error", "skipped": "skipped"}.get(case.outcome)
+        parts.append(f"{head}><{tag} message={_quoted(case.message)}/></testcase>" if tag else f"{head}/>")
+    return "\n".join([*parts, "</testsuite></testsuites>", ""]).encode()
+
+
+def _quoted(text: str) -> str:
+    # What XML cannot hold, in no form, stands as the sign for it.
+    plain = "".join(
+        char if char in "\t\n\r" or " " <= char < "\ud800" or char >= "\ue000" else "\ufffd" for char in text
+    )
+    return quoteattr(plain.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd"), {"\n": "&#10;"})

@@ -14,7 +14,7 @@ from typing import ClassVar
 from backend_crew.tools import unset
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.excerpt import tail
-from backend_crew.tools.junit import TestCase
+from backend_crew.tools.junit import TestCase, written
 from backend_crew.tools.process import Completed
 from backend_crew.tools.runners.find import Found, runner_of
 from backend_crew.tools.runners.protocol import Place, Plan, Report, Runner, TestCommand, is_python, split_id
@@ -48,7 +48,7 @@ _NO_LOOPBACK = (
 
 @dataclass(frozen=True)
 class TestRun:
-    """One run: `status` "passed", "failed" or "not run" with its reason; `junit` is the report as it was written.
+    """One run: `status` "passed", "failed" or "not run" with its reason; `junit` is the report, or what it says as one in JUnit XML.
 
     Where `counts_known` is false there are no cases, and the exit code is all that is known. `complete`: every test that
     was found ran to its end, and exit code and report agree on how.
@@ -121,7 +121,7 @@ def run_tests(  # noqa: PLR0913  # where, what and within which limits: each is 
         command=plan.shown,
         seconds=done.seconds,
         output_tail=_tail(done),
-        junit=found if isinstance(found, bytes) else None,
+        junit=found if isinstance(found, bytes) and found.startswith(b"<?xml") else None,
     )
     if done.stopped:
         return replace(run, status="not run", reason="stopped before the tests ended")
@@ -292,7 +292,7 @@ def _by_report(run: TestRun, data: bytes, place: Place, runner: Runner, paths: S
         return replace(run, reason=str(error))
     if not report.counted:
         return _by_exit_code(run)
-    known = replace(run, cases=report.cases, counts_known=True)
+    known = replace(run, cases=report.cases, counts_known=True, junit=run.junit or written(report.cases))
     if report.problem:
         return replace(known, reason=report.problem)
     status, reason = _judged(run.exit_code, report, runner)

@@ -13,7 +13,7 @@ from backend_crew.tools.errors import ToolError
 from backend_crew.tools.runners.protocol import Argv, program, words
 from backend_crew.tools.workspace import read_file
 
-_SHELL = re.compile(r"[|;<>$`*?~()\\]|(?<!&)&(?!&)|&&&")
+_SHELL = re.compile(r"[|;<>$`*?~()\\\n]|(?<!&)&(?!&)|&&&")
 _FOLDER = re.compile(r"(^|&&)\s*(cd|pushd|export|source|\.)\s")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _MANAGERS = ("npm", "pnpm", "yarn", "bun")
