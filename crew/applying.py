@@ -183,6 +183,7 @@ def _postgresql(session: Session, facts: Mapping[str, Any], tree: Path, grant: s
         shown=_losses(facts, "error", "warning", "info"),
         rollback=facts.get("rollback_command") or "",
         change=_change(facts),
+        added_only=facts.get("added_only") is True,
     )
     done = pg_apply.apply_postgresql(
         source.address,

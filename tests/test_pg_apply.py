@@ -254,6 +254,33 @@ def test_on_another_version_what_is_resumed_ends_where_it_was_to_end(postgres: S
     assert this.apply().steps == 1 and this.state == (2, "b")
 
 
+@pytest.mark.parametrize(
+    ("statements", "touched"),
+    [
+        (("ALTER TABLE users ADD phone text DEFAULT 'x';", "CREATE TABLE new (id int);", "INSERT INTO new VALUES (1);"), ""),
+        (("UPDATE users SET name = 'x' WHERE id = 2;",), "users"),
+        (("UPDATE users SET name = 'x' WHERE id = 99;",), ""),  # rows that are not there
+        (("INSERT INTO counter VALUES (1);",), "counter"),
+        (("DELETE FROM counter WHERE n = 5; INSERT INTO users VALUES (9, 'i@example.org');",), "users"),
+        (("CREATE TABLE twin (LIKE users INCLUDING ALL);", "INSERT INTO twin TABLE users;", "DROP TABLE users;",
+          "ALTER TABLE twin RENAME TO users;"), "users"),
+    ],
+)  # fmt: skip
+def test_what_only_added_in_the_rehearsal_only_adds(
+    postgres: Server, tmp_path: Path, statements: tuple[str, ...], touched: str
+) -> None:
+    this = case(postgres, tmp_path, one(*statements))
+    this.approved = dataclasses.replace(this.approved, added_only=True)
+    if touched:
+        with pytest.raises(
+            ToolRefused, match=f"only added, and now rows of {touched} were written; nothing was applied"
+        ):
+            this.apply()
+        assert this.state == (0, "a")
+    else:
+        assert this.apply().steps == 1
+
+
 def test_a_script_that_ends_elsewhere_is_rolled_back(postgres: Server, tmp_path: Path) -> None:
     this = case(postgres, tmp_path, Script((Segment(COUNTED),)))
     with pytest.raises(ToolRefused, match="ends at a instead of b; nothing was applied"):

@@ -28,7 +28,7 @@ from backend_crew.tools.pg_identity import (
     said,
 )
 from backend_crew.tools.pg_steps import Step, finished, invalid_indexes, shortened, steps_of
-from backend_crew.tools.pg_survey import Survey, losses, our_changes, survey
+from backend_crew.tools.pg_survey import Survey, losses, not_left_alone, our_changes, survey
 
 NO_BACKUP = (
     "No backup is made of a PostgreSQL database. A step that fails is rolled back; what was committed stays. "
@@ -55,6 +55,7 @@ class Approved:
     shown: frozenset[str] = frozenset()
     rollback: str = ""
     change: SchemaChange | None = None
+    added_only: bool = False  # the rehearsal left every row that was there as it was
 
 
 @dataclass(frozen=True)
@@ -374,6 +375,10 @@ class _Run:
         with self._explained("counting rows", ours=True):
             ours = our_changes(self._connection) if inside else None
             now = survey(self._connection, self._book.tables, self._before, ours)
+        if inside and self._approved.added_only and (why := not_left_alone(self._before, now, ours)):
+            raise ToolRefused(
+                f"the rehearsal that was approved only added, and now {why}; {self._standing()}. Rehearse and approve again"
+            )
         if new := losses(self._before, now, ours, self._approved.shown):
             kind = ToolRefused if inside else ToolFault
             raise kind(

@@ -115,6 +115,14 @@ def losses(before: Survey, after: Survey, ours: Mapping[int, int] | None, shown:
     return views[0] if all(views) else []
 
 
+def not_left_alone(before: Survey, after: Survey, ours: Mapping[int, int] | None) -> str:
+    """Which tables that were there the open transaction wrote rows to or replaced, whatever the rows; "" for none."""
+    if ours is None:
+        return "the server does not count (track_counts is off), so whether rows were left alone cannot be told"
+    touched = sorted(table.name for oid, table in before.items() if oid in ours or oid not in after)
+    return f"rows of {', '.join(touched)} were written" if touched else ""
+
+
 def _was_shown(text: str, shown: frozenset[str]) -> bool:
     """Also when the rehearsal saw the values arrive under another name, which takes checksums to tell."""
     subject = " ".join(kind_of(text).split()[:2])
