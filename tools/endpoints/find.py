@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backend_crew.tools.endpoints import django, express, fastapi, flask, hono, koa, nestjs
+from backend_crew.tools.endpoints import django, express, fastapi, flask, go_routers, hono, koa, nestjs
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
@@ -15,6 +15,7 @@ FRAMEWORKS: tuple[Framework, ...] = (
     nestjs.FRAMEWORK,
     koa.FRAMEWORK,
     hono.FRAMEWORK,
+    go_routers.FRAMEWORK,
 )
 
 

@@ -11,7 +11,10 @@ _NAMES = re.compile(
     r"auth(?!or)|login|jwt|token|passport|permission|role|admin|protect|guard|require|session|api_?key|acl|can\b|owner",
     re.I,
 )
-_HARMLESS = re.compile(r"validat|csrf|cookie|parser|limit|author(?!i[sz])|optional|create|refresh|^require$", re.I)
+_HARMLESS = re.compile(
+    r"validat|csrf|cookie|parser|limit|author(?!i[sz])|optional|create|refresh|^require$|passport\.(initialize|session)",
+    re.I,
+)
 _REFUSES = re.compile(r"\b40[13]\b|unauthori[sz]ed|forbidden", re.I)
 
 

@@ -285,7 +285,7 @@ def _chained_route(target: Node) -> tuple[Node, Node] | None:
 
 def _conditional(node: Node) -> bool:
     place = node.parent
-    while place is not None and place.type not in FUNCTIONS:
+    while place is not None and (place.type not in FUNCTIONS or loop_items(place) is not None):
         if place.type in ("if_statement", "ternary_expression", "switch_case"):
             return True
         place = place.parent

@@ -10,7 +10,7 @@ from tree_sitter import Node
 from backend_crew.tools.endpoints.protocol import ANY, Endpoint, EndpointScan, Framework, joined
 from backend_crew.tools.static.decorators import decorator_arguments, decorator_name, decorators, named
 from backend_crew.tools.static.javascript import JavaScript, JsNode
-from backend_crew.tools.static.javascript_tree import JsModule, arguments, pair, written
+from backend_crew.tools.static.javascript_tree import JsModule, arguments, pair, returns, written
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
 
@@ -41,7 +41,7 @@ def read(project: Project, paths: tuple[str, ...]) -> EndpointScan:
 
 
 FRAMEWORK = Framework(
-    "NestJS", (".ts", ".js"), (b"@nestjs/common", b"@nestjs/core"), (b"Controller", b"@Module("), read
+    "NestJS", (".ts", ".js"), (b"@nestjs/common", b"@nestjs/core"), (b"Controller", b"@Module(", b"registerAs"), read
 )
 
 
@@ -83,15 +83,34 @@ class _Reading:
         app = _App(_source_folder(module.path))
         if "setGlobalPrefix" in calls:
             given = arguments(calls["setGlobalPrefix"])
-            app.prefix = self._values.text(given[0], module) if given else ""
+            app.prefix = (self._values.text(given[0], module) or self._configured(given[0], module)) if given else ""
             if app.prefix is None:
-                self._open(calls["setGlobalPrefix"], module, "a global prefix that is not a text that the source tells")
+                why = "a global prefix that is not a text that the source tells: no endpoint below it is listed"
+                self._open(calls["setGlobalPrefix"], module, why)
             app.excluded = tuple(self._excluded(given[1], module)) if len(given) > 1 else ()
         if "enableVersioning" in calls:
             self._versioning(app, arguments(calls["enableVersioning"]), module)
         for one in arguments(calls["useGlobalGuards"]) if "useGlobalGuards" in calls else ():
             app.guards.append(written(one.child_by_field_name("constructor")) or written(one))
         self._apps.append(app)
+
+    def _configured(self, node: Node, module: JsModule) -> str | None:
+        """`config.get('app.prefix')`, as `registerAs('app', () => ({ prefix: … }))` of the repository gives it."""
+        given = arguments(node) if node.type == "call_expression" else []
+        called = written(node.child_by_field_name("function")).rpartition(".")[2]
+        key = self._values.text(given[0], module) if given and called in ("get", "getOrThrow") else None
+        space, _, name = (key or "").partition(".")
+        for place in self._modules if name else ():
+            for call in place.calls:
+                inner = arguments(call)
+                if written(call.child_by_field_name("function")) != "registerAs" or len(inner) < 2:
+                    continue
+                if self._values.text(inner[0], place) == space:
+                    for returned in returns(inner[1]):
+                        values = [one for one in self._values.of(returned, place) if isinstance(one, JsNode)]
+                        found = pair(values[0].node, name) if values and values[0].node.type == "object" else None
+                        return self._values.text(found, place)
+        return None
 
     def _excluded(self, options: Node, module: JsModule) -> Iterator[str]:
         listed = pair(options, "exclude") if options.type == "object" else None
@@ -212,7 +231,7 @@ class _Reading:
         app = self._app_of(module.path)
         for mark in marks:
             verb = _VERBS.get(decorator_name(mark))
-            if verb is None:
+            if verb is None or app.prefix is None:
                 continue
             given = decorator_arguments(mark)
             paths = self._texts(given[0], place) if given else [""]
@@ -234,7 +253,6 @@ class _Reading:
                         _answer(method),
                         ", ".join(self._guards(node, marks, app)),
                         "NestJS",
-                        certain=app.prefix is not None,
                     )
 
     def _versions(self, app: _App, given: Node | None, module: JsModule, path: str) -> list[str]:

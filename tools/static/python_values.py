@@ -415,6 +415,10 @@ class Values:
             if items is not None and -len(items.parts) <= node.slice.value < len(items.parts):
                 yield from self.of(*items.parts[node.slice.value])
             return
+        chosen = self.items(node.value, block, given)
+        if chosen is not None:  # by a key that only running tells: any of them
+            yield from (value for part in chosen.parts for value in self.of(*part))
+            return
         yield from (one for one in self.of(node.value, block, given) if isinstance(one, (External, Class)))
 
     def _class(self, node: ast.ClassDef, block: Block) -> Class:

@@ -14,7 +14,7 @@ from backend_crew.tools.tables.django_apps import Apps
 from backend_crew.tools.tables.protocol import Column, Orm, Relation, Table, TableScan
 
 _MODEL = re.compile(
-    r"^django\.(contrib\.gis\.)?db\.models(\.base)?\.Model$|^django\.contrib\.auth\.(models|base_user)\."
+    r"^django\.(contrib\.gis\.)?db\.models(\.base)?\.Model$|^django\.contrib\.auth\.\w+\.(Abstract(Base)?User|PermissionsMixin|User)$"
 )
 _OTHER_MODEL = re.compile(r"(Model|Page|AbstractUser|AbstractBaseUser|TenantMixin|DomainMixin)$")
 _NOT_DJANGO = re.compile(

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from backend_crew.tools.static.python_modules import Block
 from backend_crew.tools.static.python_values import Values
 
-_AUTO = "BigAutoField"
+_AUTO = "AutoField"  # where the settings name none, before Django 6
 
 
 class Apps:

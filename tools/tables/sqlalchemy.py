@@ -202,6 +202,11 @@ class _Reading:
         if kind in _RELATIONS and made is not None:
             model.relations[name] = self._relation(name, made, inner if inner is not None else noted)
         elif made is not None and isinstance(made.node, ast.Call) and kind in _COLUMNS:
+            if isinstance(value, ast.Call) and made.node is not value and (value.args or value.keywords):
+                path, line = block.module.path, value.lineno
+                self._open(
+                    path, line, f"what {ast.unparse(value.func)}(…) makes of {name} by its arguments is not read"
+                )
             read = annotation(self._values, inner, block) if inner is not None else None
             model.columns[name] = self._columns.column(name, made.node, made.block, read)
         elif inner is not None and value is None:

@@ -165,7 +165,7 @@ class Columns:
             for value in self._values.of(target.value, block):
                 if isinstance(value, Class):
                     return f"{value.node.name}:{target.attr}"
-        return ast.unparse(target) if target is not None else ""
+        return ""
 
 
 def _call_text(name: str, call: ast.Call) -> str:
