@@ -23,6 +23,9 @@ from backend_crew.tools.honesty.vanished import vanished
 _WORD = re.compile(r"[A-Za-z_$][\w$]{2,}|/[\w/{}:.-]+")
 _COVERED = 0.7
 _SHARED = 0.5
+_ASSERTING = frozenset(
+    {"node:assert", "assert", "node:assert/strict", "assert/strict", "chai", "vitest", "@jest/globals", "pytest"}
+)
 _VALUE = re.compile(r"[\w.-]+")
 
 
@@ -41,12 +44,17 @@ class Sources:
 
 @dataclass(frozen=True)
 class Compared:
-    """What was found, the new tests as (path, name), and what each old test became where its name changed."""
+    """What was found, and what else the comparison knows of tests, each by path and name.
+
+    `became` holds what each old test became whose name changed, None for those that are gone, and `deleted` those gone
+    without anything that accounts for it. `names` are the tests of the changed files, `weak` why some show nothing.
+    """
 
     findings: tuple[ChangeFinding, ...]
-    new: tuple[tuple[str, str], ...]
-    became: Mapping[tuple[str, str], tuple[str, str] | None]
-    weak: Mapping[tuple[str, str], str]
+    became: Mapping[Key, Key | None]
+    deleted: frozenset[Key]
+    names: frozenset[Key]
+    weak: Mapping[Key, str]
 
 
 def compare(sources: Sources) -> Compared:
@@ -65,16 +73,17 @@ def compare(sources: Sources) -> Compared:
     findings = [
         *comparison.findings(),
         *comparison.autouse(before, after),
+        *comparison.redefined(before, after),
         *_broken(before, after),
         *_exits(before, after),
         *compare_settings(sources.before, sources.after, paths),
         *compare_hooks(sources.before, sources.after),
         *compare_awareness(sources.before, sources.after),
     ]
-    fresh = tuple(key for key in new if key not in set(pairs.values()))
-    weak = {key: why for key in new if (why := _weakness(new[key]))}
     unique = {(one.rule, one.path, one.line, one.text): one for one in findings}
-    return Compared(tuple(sorted(unique.values(), key=lambda one: (one.path, one.line, one.rule))), fresh, became, weak)
+    ordered = tuple(sorted(unique.values(), key=lambda one: (one.path, one.line, one.rule)))
+    weak = {key: why for key, test in new.items() if (why := _weakness(test))}
+    return Compared(ordered, became, frozenset(comparison.deleted), frozenset(new), weak)
 
 
 def _weakness(test: Test) -> str:
@@ -129,6 +138,8 @@ class _Comparison:
         every = {*sources.before, *sources.after, *sources.paths}
         self._modules = frozenset(patched.module_of(path) for path in every if testpaths.is_product_code(path))
         self._kept = frozenset(pairs.values())
+        self.deleted: set[Key] = set()
+        self._gone_files = dict(self._removed_files())
         self._broader = demands.Exceptions.of([*sources.after.values(), *sources.support.values()])
         # Demands that a test did not make before: where a lost one may stand now.
         by_new = {key: old[was] for was, key in pairs.items()}
@@ -152,6 +163,14 @@ class _Comparison:
             if key not in self._kept:
                 yield from self._fresh(key, self._new[key])
 
+    def _removed_files(self) -> Iterator[tuple[str, str]]:
+        """Test files that are gone, most of whose tests name code that went too, each with such a name."""
+        for path in {one for one, _ in self._old} - self._sources.after.keys():
+            lost = [self._with_code(test.words | test.calls) for key, test in self._old.items() if key[0] == path]
+            named = [one for one in lost if one]
+            if len(named) > len(lost) / 2:
+                yield path, named[0]
+
     def _deleted(self, key: Key, test: Test) -> Iterator[ChangeFinding]:
         path, name = key
         kept = [one for one in test.demands if self._stands_elsewhere(one, test)]
@@ -160,7 +179,7 @@ class _Comparison:
         if any(one.certain for one in test.disabled) or test.empty:
             return  # it showed nothing
         where = (path, test.line if path in self._sources.after else 0)
-        if reason := self._with_code(test.words | test.calls):
+        if reason := self._with_code(test.words | test.calls) or self._gone_files.get(path, ""):
             yield finding(
                 "test-deleted",
                 "warning",
@@ -169,6 +188,7 @@ class _Comparison:
                 "Check that what it tested is meant to go.",
             )
         else:
+            self.deleted.add(key)
             yield finding(
                 "test-deleted",
                 "error",
@@ -358,6 +378,17 @@ class _Comparison:
                     f"a fixture that every test gets replaces {patch.target}",
                     "Test the real one; replace only what lies outside the service.",
                 )
+
+    def redefined(self, before: Mapping[str, TestFile], after: Mapping[str, TestFile]) -> Iterator[ChangeFinding]:
+        """Names of the service, or of an assertion library, to which a test file gives a meaning of its own now."""
+        for path in before.keys() & after.keys():
+            for name, line in after[path].defines.items():
+                target = before[path].imports.get(name, "")
+                if not target or name in before[path].defines:
+                    continue
+                if patched.is_own(target, self._modules) or target.partition(".")[0] in _ASSERTING:
+                    text = f"{name} is no longer {target}, but what this file says it is"
+                    yield finding("subject-mocked", "error", path, line, text, "Import what is to be tested.")
 
     def _stands_elsewhere(self, lost: Assertion, was: Test) -> bool:
         """Whether a test that does much the same demands as much of the same names now; that demand is used up."""

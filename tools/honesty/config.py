@@ -44,6 +44,10 @@ def compare_settings(
     before: Mapping[str, str], after: Mapping[str, str], tests: Sequence[str]
 ) -> Iterator[ChangeFinding]:
     """What settings in a change take away; `tests` are the paths of all test files, which patterns are tried on."""
+    # A limit may have moved to another file, or to the settings of another runner.
+    held = {
+        key: words for path, text in after.items() for key, words in read_settings(path, text).items() if _is_limit(key)
+    }
     for path, text in after.items():
         was, now = read_settings(path, before.get(path, "")), read_settings(path, text)
         base = str(PurePosixPath(path).parent)
@@ -51,12 +55,12 @@ def compare_settings(
             if was.get(key) != words:
                 for rule, severity, said in _setting(key, was.get(key), words, tests, base):
                     yield finding(rule, severity, path, line_with(text, key), said, _FIX)
-        for rule, severity, said in _lost(was, now):
+        for rule, severity, said in _lost(was, {**held, **now}):
             yield finding(rule, severity, path, 1, said, _FIX)
         if _COMMAND_FILES.search(path):
             yield from _commands(path, before.get(path, ""), text)
     for path in before.keys() - after.keys():
-        for rule, severity, said in _lost(read_settings(path, before[path]), {}):
+        for rule, severity, said in _lost(read_settings(path, before[path]), held):
             yield finding(rule, severity, path, 0, said, _FIX)
 
 
@@ -157,10 +161,14 @@ def _lost(was: Settings, now: Settings) -> Iterator[_Said]:
         name = key.rpartition(".")[2]
         if key == "script.test":
             yield "script-replaced", "error", "the script `test` was removed"
-        elif name in _LIMITS and not any(one.rpartition(".")[2] in _LIMITS for one in now):
+        elif _is_limit(key) and not any(one.endswith(name) and _number(now[one]) >= _number(words) for one in now):
             yield "coverage-lowered", "error", f"the limit {name} {' '.join(words)} was removed"
         elif name == "addopts":
             yield from _options(key, words, (), ())
+
+
+def _is_limit(key: str) -> bool:
+    return key.rpartition(".")[2] in _LIMITS
 
 
 def _commands(path: str, was: str, now: str) -> Iterator[ChangeFinding]:

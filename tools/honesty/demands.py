@@ -53,9 +53,19 @@ def weakened(path: str, name: str, was: Test, now: Test, elsewhere: Elsewhere) -
         reason = elsewhere.accounted(old, was)
         if reason != "moved":
             why = "; what it looked at was removed too" if reason else "; others were added" if grew else ""
+            if not why and now.demands and _was_preparation(old, now):
+                why = f"; it was part of {old.via}, which is no longer called"
             text = f"{name} no longer demands: {old.text}{why}"
             fix = "Put it back, or say why it may go."
             yield finding("assertion-removed", "warning" if why else "error", path, now.line, text, fix)
+
+
+def _was_preparation(lost: Assertion, now: Test) -> bool:
+    """Whether a demand was made by a helper that only prepared the test, and that the test does without now."""
+    called = any(one.rpartition(".")[2] == lost.via for one in now.calls) or lost.via in now.words
+    return (
+        bool(lost.via) and not called and not re.match(r"_?(assert|check|expect|verify|ensure|should)", lost.via, re.I)
+    )
 
 
 def paired(
@@ -64,7 +74,7 @@ def paired(
     """Old assertions with the new ones in their place, equal ones first, then by subject, then by its names."""
     free, left = list(now), list(was)
     pairs: list[tuple[Assertion, Assertion]] = []
-    for alike in (_same, _same_subject, _same_names):
+    for alike in (_same, _same_subject, _same_names, _much_the_same):
         for old in list(left):
             match = next((new for new in free if alike(old, new)), None)
             if match is not None:
@@ -93,6 +103,12 @@ def _same_subject(one: Assertion, other: Assertion) -> bool:
 
 def _same_names(one: Assertion, other: Assertion) -> bool:
     return bool(one.names) and one.names == other.names and (one.kind == "raises") == (other.kind == "raises")
+
+
+def _much_the_same(one: Assertion, other: Assertion) -> bool:
+    """Whether most names are the same, in demands of one kind: a value was given a name, or another place."""
+    both = one.names | other.names
+    return bool(both) and one.kind == other.kind and len(one.names & other.names) > len(both) / 2
 
 
 def _implied(lost: Assertion, now: Sequence[Assertion]) -> bool:

@@ -1,7 +1,9 @@
 """Hooks of pytest in a change that drop tests or rewrite their outcome."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from backend_crew.tools.change_finding import ChangeFinding
 from backend_crew.tools.honesty import python_tests, testpaths
@@ -51,16 +53,12 @@ def compare_hooks(before: Mapping[str, str], after: Mapping[str, str]) -> Iterat
 def _hook(path: str, name: str, node: python_tests.Function) -> Iterator[ChangeFinding]:
     if name in _COLLECTING:
         if (line := _drops(node)) is not None:
-            asks = "getoption" in code(node) or "getvalue" in code(node)
-            condition = ", where an option says so" if asks else ""
-            yield finding(
-                "collection-narrowed",
-                "warning" if asks else "error",
-                path,
-                line,
-                f"{name} skips or drops tests{condition}",
-                _FIX,
-            )
+            # Tests that carry a marker, or an option: then the tests themselves, or who runs them, say what is left out.
+            asks = _asks(node)
+            condition = ", where a marker, an option or the environment says so" if asks else ""
+            severity: Literal["error", "warning"] = "warning" if asks else "error"
+            text = f"{name} skips or drops tests{condition}"
+            yield finding("collection-narrowed", severity, path, line, text, _FIX)
     elif name in _RUNNING:
         calls = [last_name(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)]
         runs = any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(node)) or "runtest" in calls
@@ -114,6 +112,20 @@ def _drops(node: python_tests.Function) -> int | None:
     if node.name == "pytest_ignore_collect" and _returns_true(node):
         return node.lineno
     return None
+
+
+_ASKED = re.compile(
+    r"getoption|getvalue|\bkeywords\b|get_closest_marker|iter_markers|own_markers|platform|version|environ|settings"
+)
+_BY_NAME = re.compile(r"\.(name|nodeid|originalname|fspath|path|location|function|parent|cls|module)\b")
+
+
+def _asks(node: python_tests.Function) -> bool:
+    """Whether the conditions in a hook are about markers, options and the environment, and not about single tests."""
+    conditions = [code(one.test) for one in ast.walk(node) if isinstance(one, (ast.If, ast.IfExp))]
+    conditions += [code(test) for one in ast.walk(node) if isinstance(one, ast.comprehension) for test in one.ifs]
+    asked = any(_ASKED.search(one) for one in conditions)
+    return asked and not any(_BY_NAME.search(one) for one in conditions)
 
 
 def _forces(node: python_tests.Function) -> int | None:

@@ -70,6 +70,10 @@ _WILD = (
     "mock.match.any",
 )
 _ASSERT_ROOTS = frozenset({"assert", "t", "tt", "test", "tap", "should", "strict", "assertStrict"})
+_PLAIN = frozenset(
+    {"strictEqual", "deepStrictEqual", "deepEqual", "notStrictEqual", "notDeepStrictEqual", "doesNotThrow"}
+)
+"""Methods that only assertion libraries have, whatever the variable is called."""
 _TAP_ROOTS = frozenset({"t", "tt", "test", "tap"})
 
 
@@ -89,6 +93,8 @@ def of_call(call: Node) -> Assertion | None:
     if names[0] in _ASSERT_ROOTS and ((len(names) == 1 and names[0] == "assert") or names[-1] in _ASSERTS):
         if names[0] in _TAP_ROOTS and not (len(names) == 2 or names[1:2] == ["assert"]):
             return None
+        return _asserted(call, names)
+    if len(names) == 2 and names[-1] in _PLAIN:
         return _asserted(call, names)
     if names[-1] == "expect" and len(names) > 1:
         return _supertest(call)

@@ -54,6 +54,7 @@ class _Found:
     disabled: list[Disabled] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
     exit_line: int = 0
 
 
@@ -97,7 +98,10 @@ class _Reader:
             for node in walk(self._root)
             if node.type == "call_expression" and source(callee(node)) in _EXITS
         ]
-        return TestFile(self._path, self._tests, tuple(exits), broken=self._root.type == "ERROR")
+        imports = {name: self._resolved([name]) for name in self._imports}
+        broken = self._root.type == "ERROR"
+        defines = dict(_defined(self._root))
+        return TestFile(self._path, self._tests, tuple(exits), broken=broken, imports=imports, defines=defines)
 
     def _helper_of(self, module: str, name: str, support: Mapping[str, str]) -> Node | None:
         if not module.startswith("."):
@@ -179,6 +183,11 @@ class _Reader:
         inner = self._inner_tests(body)
         if body is not None:
             self._body(body, found, _Way())
+        words = words_in(call) | found.words | _table_of(call)
+        if "plan" in words:  # then an assertion that cannot fail counts as a place that has to be reached
+            found.assertions = [
+                replace(one, kind="called") if one.kind == "nothing" else one for one in found.assertions
+            ]
         number = sum(one == name or one.startswith(name + " #") for one in self._tests)
         unique = f"{name} #{number + 1}" if number else name
         self._tests[unique] = Test(
@@ -188,7 +197,7 @@ class _Reader:
             (*disabled, *found.disabled),
             (*self._patches, *found.patches),
             frozenset(found.calls),
-            words_in(call),
+            words,
             tuple(self._cases(call)),
             found.exit_line,
             focused,
@@ -374,9 +383,11 @@ class _Reader:
         self._body(body, inner, replace(way, depth=way.depth + 1))
         given = "(" + ", ".join(source(one) for one in arguments(call)) + ")"
         found.assertions += [
-            replace(one, line=line_of(call), expected=f"{one.expected} {given}") for one in inner.assertions
+            replace(one, line=line_of(call), expected=f"{one.expected} {given}", via=source(callee(call)))
+            for one in inner.assertions
         ]
         found.calls |= inner.calls
+        found.words |= inner.words | (words_in(helper) if inner.assertions else set())
 
     def _replaced(self, call: Node, names: list[str]) -> str | None:
         """What a call replaces, dotted: jest.mock and vi.mock of a module, spyOn, mock.method, sinon.stub."""
@@ -410,6 +421,29 @@ class _Reader:
             for node in statement.named_children:
                 if node.type == "call_expression" and (target := self._replaced(node, chain(callee(node)))) is not None:
                     yield Patch(target, line_of(node))
+
+
+def _table_of(call: Node) -> frozenset[str]:
+    """The names and values of the tables over which a test is made in a loop."""
+    found: frozenset[str] = frozenset()
+    around = call.parent
+    while around is not None:
+        table = around.child_by_field_name("right") if around.type == "for_in_statement" else None
+        if around.type == "call_expression" and chain(callee(around))[-1:] in (["forEach"], ["map"]):
+            table = callee(around)
+        found |= words_in(table) if table is not None else frozenset()
+        around = around.parent
+    return found
+
+
+def _defined(root: Node) -> Iterator[tuple[str, int]]:
+    """The names that the top of a file defines, imports apart."""
+    for node in statements(root):
+        for one in [node, *node.named_children]:
+            if one.type in ("function_declaration", "class_declaration") or (
+                one.type == "variable_declarator" and "require(" not in source(one) and "import(" not in source(one)
+            ):
+                yield source(one.child_by_field_name("name")), line_of(one)
 
 
 def _option(text: str, name: str) -> str:

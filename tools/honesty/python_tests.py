@@ -75,6 +75,7 @@ class _Found:
     disabled: list[Disabled] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
     calls: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
     exit_line: int = 0
     after_exit: bool = False
 
@@ -105,7 +106,8 @@ class _Reader:
             for node in ast.walk(self._tree)
             if isinstance(node, ast.Call) and self._resolved(node.func) in _EXITS and not self._in_main(node)
         )
-        return TestFile(self._path, tests, exits, tuple(self._autouse()))
+        autouse = tuple(self._autouse())
+        return TestFile(self._path, tests, exits, autouse, imports=self._imports, defines=dict(_defined(self._tree)))
 
     def _in_main(self, call: ast.Call) -> bool:
         """Whether a call stands in `if __name__ == "__main__"`, which no runner executes, or in a nested program."""
@@ -193,7 +195,7 @@ class _Reader:
             tuple(found.disabled),
             tuple(found.patches),
             frozenset(found.calls),
-            _words(node),
+            _words(node) | found.words,
             tuple(_cases(decorators)),
             found.exit_line if found.after_exit else 0,
             empty=_is_empty(node.body),
@@ -216,7 +218,7 @@ class _Reader:
             if helper is not None and any("fixture" in code(mark) for mark in helper.decorator_list):
                 inner = _Found()
                 self._body(helper.body, inner, _Way(depth=_DEPTH - 1))
-                found.assertions += inner.assertions
+                found.assertions += [replace(made, via=helper.name) for made in inner.assertions]
 
     def _body(self, body: Sequence[ast.stmt], found: _Found, way: _Way) -> bool:
         """Reads statements in order; True where nothing after them is reached."""
@@ -320,6 +322,7 @@ class _Reader:
         found.disabled += inner.disabled
         found.patches += inner.patches
         found.calls |= inner.calls
+        found.words |= inner.words
         self._body(node.orelse, found, way)
 
     def _expression(self, root: ast.AST, found: _Found, way: _Way) -> None:
@@ -353,10 +356,12 @@ class _Reader:
         given = "(" + ", ".join(code(one) for one in (*call.args, *(key.value for key in call.keywords))) + ")"
         # What it is asked about stands in the call, so two calls with other values are two demands.
         found.assertions += [
-            replace(one, line=call.lineno, expected=one.expected + " " + given) for one in inner.assertions
+            replace(one, line=call.lineno, expected=one.expected + " " + given, via=helper.name)
+            for one in inner.assertions
         ]
         found.calls |= inner.calls
         found.patches += inner.patches
+        found.words |= inner.words | (_words(helper) if inner.assertions else set())
         return bool(inner.assertions)
 
     def _resolved(self, node: ast.AST) -> str:
@@ -390,6 +395,15 @@ class _Reader:
                 found = _Found()
                 self._body(node.body, found, _Way(depth=1))
                 yield from found.patches
+
+
+def _defined(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The names that the top of a module defines."""
+    for node in tree.body:
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.Assign):
+            yield from ((dotted(target), node.lineno) for target in node.targets)
 
 
 def _asserts(node: ast.AST) -> bool:

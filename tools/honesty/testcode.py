@@ -46,7 +46,8 @@ class Assertion:
 
     `names` are the attributes, keys and functions of the subject: they stay when a local variable is renamed.
     `slack` is a tolerance, a number of accepted alternatives, or of wildcards in the expected value; more is looser.
-    `guards` are the conditions under which it is reached; `swallowed` where its failure is caught and dropped.
+    `guards` are the conditions under which it is reached; `swallowed` where its failure is caught and dropped; `via` is
+    the helper or fixture that makes it.
     """
 
     line: int
@@ -58,6 +59,7 @@ class Assertion:
     slack: float = 0.0
     guards: tuple[str, ...] = ()
     swallowed: bool = False
+    via: str = ""
 
     @property
     def strength(self) -> int:
@@ -112,7 +114,10 @@ class Test:
 
 @dataclass(frozen=True)
 class TestFile:
-    """The tests of one file by qualified name; `exits` are lines that end the test process, `broken` no syntax tree."""
+    """The tests of one file by qualified name; `exits` are lines that end the test process, `broken` no syntax tree.
+
+    `imports` are the names that it imports, resolved, and `defines` the names that it gives a meaning itself, by line.
+    """
 
     __test__ = False  # as above
 
@@ -121,6 +126,8 @@ class TestFile:
     exits: tuple[int, ...] = ()
     autouse_patches: tuple[Patch, ...] = ()
     broken: bool = False
+    imports: Mapping[str, str] = field(default_factory=dict)
+    defines: Mapping[str, int] = field(default_factory=dict)
 
 
 def in_either(first: Sequence[Assertion], second: Sequence[Assertion], guards: tuple[str, ...]) -> list[Assertion]:

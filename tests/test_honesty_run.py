@@ -1,0 +1,181 @@
+"""New tests, mutants and criteria, with the real sandbox, pytest and Node: what only a run can tell."""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from corpus import Case, read_cases
+
+from backend_crew.tools.honesty import mutation, newly
+from backend_crew.tools.honesty.examine import Bounds, Change, Examined, examine
+from backend_crew.tools.honesty.mutation import Mutation
+from backend_crew.tools.honesty.newly import Trees
+from backend_crew.tools.runtime import find_runtime
+from backend_crew.tools.sandbox import Limits, Sandbox
+from backend_crew.tools.testrun import TestCase, TestCommand, TestRun, not_run, run_tests
+
+PYTEST = TestCommand((sys.executable, "-m", "pytest"), "pytest", "")
+NODE = TestCommand(("node", "--test"), "node", "")
+FEATURE = "a feature with its own tests"
+REFUND = "tests/test_refunds.py::test_a_placed_order_is_refunded"
+
+
+def case_of(service: str, name: str, **tests: str) -> Case:
+    """A case of the corpus, with other texts for some of its files."""
+    case = next(one for one in read_cases(service) if one.name == name)
+    return replace(
+        case, after={**case.after, **{path.replace("__", "/") + ".py": text for path, text in tests.items()}}
+    )
+
+
+def put(tree: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        place = tree / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    return tree
+
+
+@pytest.fixture
+def tried(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Examined]:
+    """Writes both trees of a case and examines the change with real runs; `fresh` are the tests that it added."""
+
+    def do(case: Case, fresh: Sequence[str], mutants: int, **named: Sequence[str]) -> Examined:
+        base, tree = put(tmp_path / "base", case.before), put(tmp_path / "tree", case.after)
+        command = NODE if case.service == "node" else PYTEST
+        runtime = find_runtime(tree, python=Path(sys.executable) if command is PYTEST else None)
+
+        def run(at: Path, paths: Sequence[str], seconds: float) -> TestRun:
+            env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            return run_tests(
+                sandbox, at, tree, runtime, command, paths=paths, env=env, limits=Limits(timeout_s=seconds)
+            )
+
+        old = {"tests/test_api.py::test_health": "passed"}
+        after = {**old, **dict.fromkeys(fresh, "passed")}
+        change = Change(base, tree, changed(case), old, after, tuple(named), named)
+        return examine(change, run, Bounds(mutants, 600, 600))
+
+    return do
+
+
+def changed(case: Case) -> list[str]:
+    return sorted({one for one in (*case.before, *case.after) if case.before.get(one) != case.after.get(one)})
+
+
+def told(case: Case, tmp_path: Path, before: Sequence[str], after: dict[str, str]) -> Examined:
+    """What recorded runs alone tell."""
+    base, tree = put(tmp_path / "base", case.before), put(tmp_path / "tree", case.after)
+    return examine(Change(base, tree, changed(case), dict.fromkeys(before, "passed"), after), None)
+
+
+def rules(found: Examined, severity: str = "error") -> list[str]:
+    return [one.rule for one in found.findings if one.severity == severity]
+
+
+IDLE = """
+from shop.orders import discount
+
+
+def test_small_amounts_have_no_discount():
+    assert discount(10) == 10
+"""
+
+
+def test_new_tests_show_a_feature_or_nothing(tried: Callable[..., Examined]) -> None:
+    case = case_of("pytest", FEATURE, tests__test_idle=IDLE)
+    idle = "tests/test_idle.py::test_small_amounts_have_no_discount"
+    only = "tests/test_refunds.py::test_only_placed_orders_are_refunded"
+    found = tried(case, [REFUND, only, idle], 2, AC1=[REFUND], AC2=[idle], AC3=["tests/test_refunds.py::test_x"])
+    assert found.shown.reaches == {REFUND, only}
+    assert [(one.rule, one.path) for one in found.findings] == [("new-test-shows-nothing", "tests/test_idle.py")]
+    assert [(one.outcome, set(one.killers)) for one in found.mutation.tried] == [
+        ("killed", {REFUND, only}),
+        ("killed", {only}),
+    ]
+    assert [(one.id, one.status) for one in found.criteria] == [("AC1", "shown"), ("AC2", "red"), ("AC3", "red")]
+    assert found.criteria[0].lines == ("shop/orders.py:19",)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
+def test_node_is_tried_in_the_same_way(tried: Callable[..., Examined]) -> None:
+    fresh = ["a coupon is added", "a rate out of range is refused"]
+    found = tried(case_of("node", FEATURE), fresh, 1, AC1=fresh[:1])
+    assert rules(found) == []
+    assert found.shown.reaches == set(fresh)
+    assert (found.mutation.count("killed"), found.criteria[0].status) == (1, "shown")
+
+
+def trees(tmp_path: Path) -> Trees:
+    case = case_of("pytest", FEATURE)
+    paths = changed(case)
+    sides = [{path: tree[path] for path in paths if path in tree} for tree in (case.before, case.after)]
+    return Trees(put(tmp_path / "base", case.before), put(tmp_path / "tree", case.after), sides[0], sides[1])
+
+
+def ran(*passed: str, failed: Sequence[str] = ()) -> TestRun:
+    cases = [TestCase(one, "passed", 0.0, "") for one in passed] + [TestCase(one, "failed", 0.0, "") for one in failed]
+    return TestRun("failed" if failed else "passed", "", True, tuple(cases), int(bool(failed)), seconds=0.01)
+
+
+def test_faults_that_no_test_notices_are_named_and_none_noticed_is_an_error(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def run(at: Path, paths: Sequence[str], seconds: float) -> TestRun:
+        seen.append((at / "shop/orders.py").read_text())
+        return ran("a", failed=["b"]) if "return None" in seen[-1] else ran("a", "b")
+
+    found = mutation.mutate(trees(tmp_path), ["tests/test_refunds.py"], run, 10, 60)
+    assert [(one.mutant.line, one.outcome, one.killers) for one in found.tried] == [
+        (19, "survived", ()),
+        (20, "survived", ()),
+        (21, "killed", ("b",)),
+    ]
+    assert len(set(seen)) == 4, "the control, and each fault by itself"
+    assert [(one.rule, one.line, one.severity) for one in mutation.judge(found)] == [
+        ("fault-not-noticed", 19, "warning"),
+        ("fault-not-noticed", 20, "warning"),
+    ]
+    nothing = Mutation(tuple(replace(one, outcome="survived") for one in found.tried * 2), 6)
+    assert next(mutation.judge(nothing)).severity == "error"
+    assert [one.severity for one in mutation.judge(replace(nothing, tried=nothing.tried[:4]))] == ["warning"] * 4
+
+
+def test_faults_are_not_made_where_tests_do_not_pass_or_time_is_up(tmp_path: Path) -> None:
+    there = trees(tmp_path)
+    found = mutation.mutate(there, [], lambda *_: ran(failed=["a"]), 10, 60)
+    assert (found.tried, "do not pass" in found.reason) == ((), True)
+    found = mutation.mutate(there, [], lambda *_: replace(ran("a"), seconds=99.0), 10, 60)
+    assert (found.tried, found.reason) == ((), "0 of 3 mutants were tried")
+
+
+def test_what_could_not_be_tried_is_unknown_and_not_idle(tmp_path: Path) -> None:
+    found = newly.show(trees(tmp_path), [REFUND], ["tests/test_refunds.py"], lambda *_: not_run("no sandbox"), 60)
+    assert (found.idle, "no sandbox" in found.reason) == (frozenset(), True)
+
+
+API = [
+    f"tests/test_api.py::test_{name}" for name in ("an_order_without_lines_is_refused", "out_of_stock_is_a_conflict")
+]
+MERGED = [f"tests/test_api.py::test_what_is_refused[{name}]" for name in ("a", "b")]
+
+
+def test_tests_that_are_renamed_or_given_parameters_are_no_loss(tmp_path: Path) -> None:
+    case = case_of("pytest", "tests become one with parameters")
+    found = told(case, tmp_path, API, dict.fromkeys(MERGED, "passed"))
+    assert (rules(found), found.accounted) == ([], frozenset(API))
+
+
+def test_tests_that_no_longer_run_are_found_by_their_ids(tmp_path: Path) -> None:
+    case = case_of("pytest", FEATURE)
+    found = told(case, tmp_path, [*API, REFUND], {API[0]: "skipped", REFUND: "passed"})
+    assert (rules(found), found.accounted) == (["test-skipped", "test-not-run"], frozenset())
+
+
+def test_without_a_run_it_says_that_nothing_was_tried(tmp_path: Path) -> None:
+    found = told(case_of("pytest", "a failing test is deleted"), tmp_path, [], {})
+    assert rules(found) == ["test-deleted"]
+    assert found.shown.reason == found.mutation.reason == "nothing was tried"
