@@ -7,7 +7,7 @@ from typing import Any
 from crewai import Agent, Task
 from pydantic import PrivateAttr
 
-from backend_crew.crew import checks, examination, gates, packets, permissions, prompts, stages, steps, toolbox
+from backend_crew.crew import checks, findings, gates, packets, permissions, prompts, stages, steps, toolbox
 from backend_crew.crew.artifacts import Analysis, Answers, Questions, Requirements
 from backend_crew.crew.journal import PARTIAL, canonical
 from backend_crew.crew.llm import ModelDoor, Stopped
@@ -115,7 +115,7 @@ def _needless(session: Session, spec: TaskSpec) -> str | None:
         return str(facts.get("reason")) if not facts.get("files") else None
     if spec.layer == stages.REPAIR:
         payload = session.payload("verify") or {}
-        if payload.get("verdict") != "red" and not examination.blocking(payload):
+        if payload.get("verdict") != "red" and not findings.blocking(payload):
             return f"nothing to repair: the tests are {payload.get('verdict')}"
     return None
 
@@ -179,7 +179,7 @@ def _nothing_to_decide(session: Session, gate: str) -> str:
         facts = session.payload("rehearse") or {}
         return "" if facts.get("files") else str(facts.get("reason"))
     if gate == gates.FINDINGS:
-        return examination.nothing_to_accept(session.payload("recheck") or {})
+        return findings.nothing_to_accept(session.payload("recheck") or {})
     return ""
 
 

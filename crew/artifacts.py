@@ -51,11 +51,17 @@ class Evidence(Artifact):
 
 
 class Finding(Artifact):
-    """One thing that is true of the repository, with the lines that show it."""
+    """One thing that is true of the repository, with the lines that show it, or with the search that finds nothing."""
 
     topic: Topic
     statement: Short
-    evidence: Annotated[tuple[Evidence, ...], Field(min_length=1, max_length=5)]
+    evidence: Annotated[tuple[Evidence, ...], Field(max_length=5)] = Field(
+        default=(), description="At least one line, unless the finding is that something is absent."
+    )
+    absent: Annotated[str, StringConstraints(min_length=4, max_length=200)] | None = Field(
+        default=None,
+        description="For a finding that something is absent: a regular expression that would find it. It is searched for.",
+    )
 
 
 class Analysis(Artifact):

@@ -1,10 +1,11 @@
 """What code checks before a hand-in counts; each check returns facts or raises ToolRetry naming every problem."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from backend_crew.crew import choosing, stages
+from backend_crew.crew import choosing, grounding, stages
 from backend_crew.crew.artifacts import (
     AREAS,
     REQUIRED_TOPICS,
@@ -21,12 +22,12 @@ from backend_crew.crew.artifacts import (
     SecurityReview,
     TestReport,
 )
-from backend_crew.crew.evidence import locate
+from backend_crew.crew.evidence import check_absence, locate
 from backend_crew.crew.permissions import approved_design, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import check_problem, clipped, run_tests, summarised
-from backend_crew.tools import definitions, git, openapi, syntax
+from backend_crew.tools import definitions, git, openapi, search, syntax
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.testrun import TestRun
@@ -59,7 +60,14 @@ def _analysis(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifa
     topics = {finding.topic for finding in value.findings}
     problems += [f"no finding has the topic {topic!r}" for topic in REQUIRED_TOPICS if topic not in topics]
     findings = []
+
+    def find(pattern: str) -> Sequence[search.Match]:
+        hides = session.workspace.hides
+        return search.search(session.clone.tree, pattern, limit=3, redact=session.redact, hides=hides)
+
     for finding in value.findings:
+        with _collected(problems):
+            check_absence(finding, find)
         evidence = tuple(_corrected(session, one, problems) for one in finding.evidence)
         findings.append(finding.model_copy(update={"evidence": evidence}))
     problems += [
@@ -78,11 +86,18 @@ def _pairs(old: Any, new: Any) -> Any:
 
 
 def _corrected(session: Session, evidence: Evidence, problems: list[str]) -> Evidence:
-    try:
+    with _collected(problems):
         return locate(session.workspace, evidence)
+    return evidence
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Keep the message of what is wrong, to go on and tell all at once."""
+    try:
+        yield
     except ToolError as error:
         problems.append(str(error))
-        return evidence
 
 
 def _questions(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
@@ -199,6 +214,7 @@ def _plan_problems(session: Session, value: Design) -> list[str]:
         problems.append(f"the data model changes {', '.join(changed)}, but no migration is planned")
     if value.migration.needed and not value.migration.steps:
         problems.append("a migration is needed, but has no steps")
+    problems += grounding.off_plan(session, value)
     if session.tests and not any(file.layer == stages.TESTS for file in value.files):
         problems.append("no file of layer 'tests' is planned")
     return problems

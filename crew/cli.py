@@ -39,6 +39,7 @@ cli.add_command(scanning.scan)
 @flags.ENV_FILE
 @click.option("--policy", metavar="FILE", help="Rules that decide in your place; FILE@sha256:HASH pins its content.")
 @flags.EXPIRY
+@flags.CHECKS
 @click.option("--assume-backend", is_flag=True, help="Go on although no backend was detected.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write every model exchange to this file.")
 @flags.JSON
@@ -93,6 +94,7 @@ def _options(given: dict[str, Any], caps: Caps) -> Options:
         include_dirty=_dirty_choice(given["repo"], given["include_dirty"]),
         policy=policy.checked(given["policy"], given["repo"]),
         decision_hours=given["decision_expiry"],
+        checks=given["checks"],
         caps=caps,
     )
 

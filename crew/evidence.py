@@ -1,7 +1,11 @@
-"""Citations: code opens each one and compares it with the file."""
+"""Citations: code opens each one and compares it with the file; what is said to be absent is searched for again."""
 
-from backend_crew.crew.artifacts import Evidence
+import re
+from collections.abc import Callable, Sequence
+
+from backend_crew.crew.artifacts import Evidence, Finding
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.search import Match
 from backend_crew.tools.workspace import Workspace
 
 
@@ -18,6 +22,31 @@ def locate(workspace: Workspace, evidence: Evidence) -> Evidence:
         )
     nearest = min(hits, key=lambda number: abs(number - evidence.line))
     return evidence.model_copy(update={"line": nearest})
+
+
+#: How a statement begins that something is not there.
+_CLAIM = re.compile(r"(no|none|nothing|without|there (is|are) (no|nothing|none))\b", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z]{4,}")
+
+
+def check_absence(finding: Finding, search: Callable[[str], Sequence[Match]]) -> None:
+    """Search again for what a finding says is absent; `search` gives the lines of a pattern. Raises ToolRetry where it is there, or no search would show it."""
+    if finding.absent is None:
+        if _CLAIM.match(finding.statement):
+            raise ToolRetry(
+                f"{finding.statement!r} says that something is absent: name in 'absent' the regular expression that would "
+                "find it, or say what is there instead"
+            )
+        if not finding.evidence:
+            raise ToolRetry(f"{finding.statement!r}: no line shows it; cite at least one")
+        return
+    # a search for something else finds nothing either
+    said = {word.lower()[:4] for word in _WORD.findall(finding.statement)}
+    if not said & {word.lower()[:4] for word in _WORD.findall(finding.absent)}:
+        raise ToolRetry(f"the search {finding.absent!r} has no word in common with {finding.statement!r}")
+    if found := search(finding.absent):
+        places = "; ".join(f"{one.path}:{one.line} {one.text.strip()[:80]}" for one in found)
+        raise ToolRetry(f"{finding.statement!r}: the search {finding.absent!r} finds it: {places}")
 
 
 def _flat(text: str) -> str:

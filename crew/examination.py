@@ -1,71 +1,155 @@
-"""What the checks say of the finished change, beside the tests' own verdict; an error keeps a run from being finished."""
+"""The finished change under every check: tests, their honesty, criteria, contract, security; what is found is recorded.
 
+A check that could not be made says so in its own record; it never counts as one that found nothing.
+"""
+
+import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from backend_crew.crew import reporting, verdict
-from backend_crew.crew.artifacts import Requirements, TestReport
+from backend_crew.crew import databases, reporting, settings, verdict
+from backend_crew.crew.artifacts import Design, Requirements, TestReport
 from backend_crew.crew.session import Session
+from backend_crew.tools import git, testrun
+from backend_crew.tools.audit import check as audit_check
+from backend_crew.tools.audit.guards import GuardedRoute
 from backend_crew.tools.change_finding import ChangeFinding
+from backend_crew.tools.contract import check as contract_check
+from backend_crew.tools.contract.exercise import Bounds as ExerciseBounds
+from backend_crew.tools.contract.exercise import Subject, exercise
+from backend_crew.tools.contract.operations import operations_of, path_key
+from backend_crew.tools.documents import read_document
+from backend_crew.tools.endpoints.find import find_endpoints
+from backend_crew.tools.errors import ToolError
+from backend_crew.tools.honesty.examine import Bounds, Change, Examined, examine
+from backend_crew.tools.index.sources import sources
+from backend_crew.tools.migrators.protocol import Pointing
+from backend_crew.tools.sandbox import Limits, NoSandbox
+from backend_crew.tools.scratches import Place
 
 Payload = dict[str, Any]
+
+QUICK = "quick"
+#: How long the trials may take, as multiples of one run of the tests, and in seconds at least and at most.
+_SHARE, _LEAST, _MOST = 1.0, 10.0, 120.0
 
 
 def verified(session: Session) -> Payload:
     """A fresh verdict on the tree as it is now, with what every check found."""
     tests = verdict.verified(session)
-    criteria = criteria_of(session, tests)
-    findings = [*_missing(tests), *_not_shown(criteria)]
-    return {**tests, "criteria": criteria, "findings": [session.redact.deep(vars(one)) for one in findings]}
+    with _base(session) as base:
+        honest = _honesty(session, tests, base)
+        tests |= verdict.without_lost(session.payload("baseline") or {}, tests, honest.accounted)
+        criteria = _criteria(session, tests, honest)
+        contract, of_contract = _contract(session, base)
+        tried, of_trial = _exercise(session, tests)
+        security, of_audit = _audit(session, base)
+    found = [*honest.findings, *_missing(tests), *_not_shown(criteria), *of_contract, *of_trial, *of_audit]
+    record = {
+        "criteria": criteria,
+        "findings": [vars(one) for one in dict.fromkeys(found)],
+        "checks": {
+            "mutation": _mutation(honest),
+            "contract": contract,
+            "application": tried,
+            "security": security,
+        },
+    }
+    return {**tests, **session.redact.deep(record)}
 
 
-def blocking(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The recorded findings that only a repair or a person's acceptance settles."""
-    return [one for one in payload.get("findings", ()) if one["severity"] == "error"]
+@contextlib.contextmanager
+def _base(session: Session) -> Iterator[Path]:
+    """The tree before the change, in a folder of ours."""
+    with tempfile.TemporaryDirectory(prefix="base-") as folder:
+        tree = Path(folder) / "tree"
+        tree.mkdir()
+        git.export(session.clone, session.clone.base, tree)
+        yield tree
 
 
-def acceptable(payload: Mapping[str, Any]) -> bool:
-    """Whether a person's acceptance would make the run a finished one: nothing that ran is newly red."""
-    if payload.get("verdict") == "green":
-        return True
-    change = payload.get("against") or {}
-    return bool(change.get("missing")) and not change.get("newly failing") and payload.get("status") == "passed"
+def _changed(session: Session) -> list[str]:
+    return [one.path for one in git.changes(session.clone, session.clone.base)]
 
 
-def nothing_to_accept(payload: Mapping[str, Any]) -> str:
-    """Why a person need not be asked about findings; empty where they have to be."""
-    if not blocking(payload):
-        return "no check found anything that would have to be accepted"
-    if not acceptable(payload):
-        return f"the tests are {payload.get('verdict')}, which no acceptance changes: {payload.get('why')}"
-    return ""
+def _tries(session: Session, tests: Mapping[str, Any]) -> bool:
+    """Whether tests and application are run once more: not where the person wants it quick, nor on a red tree."""
+    return session.run.options.get("checks") != QUICK and tests.get("verdict") in ("green", "unclear")
 
 
-def unsettled(payload: Mapping[str, Any], decision: Mapping[str, Any] | None) -> str:
-    """Why the verdict and the findings keep a run from being finished; empty when they do not."""
-    accepted = decision is not None and decision.get("verdict") == "approve"
-    if payload.get("verdict") != "green" and not (accepted and acceptable(payload)):
-        return f"tests: {payload.get('verdict')} - {payload.get('why')}"
-    open_ones = blocking(payload)
-    if open_ones and not accepted:
-        more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
-        return f"not accepted: {open_ones[0]['text']}{more}"
-    return ""
+def _seconds(tests: Mapping[str, Any]) -> float:
+    return min(_MOST, max(_LEAST, _SHARE * float(tests.get("seconds") or 0.0)))
 
 
-def criteria_of(session: Session, tests: Mapping[str, Any]) -> list[Payload]:
-    """Each criterion with the tests that show it and their recorded outcome."""
+def _honesty(session: Session, tests: Mapping[str, Any], base: Path) -> Examined:
     requirements, report = session.only(Requirements), session.only(TestReport)
-    shown = {one.criterion: one.tests for one in report.shown} if report else {}
+    before = (session.payload("baseline") or {}).get("cases") or {}
+    change = Change(
+        base=base,
+        tree=session.clone.tree,
+        paths=_changed(session),
+        before=before,
+        after=tests.get("cases") or {},
+        criteria=[one.id for one in requirements.criteria] if requirements else [],
+        named={one.criterion: one.tests for one in report.shown} if report else {},
+    )
+    seconds = _seconds(tests)
+    bounds = Bounds(mutation_seconds=seconds, trial_seconds=seconds)
+    runs = _tries(session, tests) and session.tests is not None and not isinstance(session.sandbox, NoSandbox)
+
+    def run(tree: Path, paths: Sequence[str], limit: float) -> testrun.TestRun:
+        assert session.tests is not None
+        return testrun.run_tests(
+            session.sandbox,
+            tree,
+            session.root,
+            session.runtime,
+            session.tests,
+            paths=paths,
+            limits=Limits(timeout_s=limit),
+            stop=lambda: bool(session.stop),
+        )
+
+    return examine(change, run if runs else None, bounds)
+
+
+def _mutation(honest: Examined) -> Payload:
+    """How many small faults in the changed lines the tests noticed, and which they did not."""
+    tried = honest.mutation
+    survivors = [
+        {"path": one.mutant.path, "line": one.mutant.line, "change": one.mutant.text}
+        for one in tried.tried
+        if one.outcome == "survived"
+    ]
+    counted = {name: tried.count(name) for name in ("killed", "survived", "unknown")}
+    return {**counted, "possible": tried.possible, "reason": tried.reason, "survivors": survivors}
+
+
+def _criteria(session: Session, tests: Mapping[str, Any], honest: Examined) -> list[Payload]:
+    """Each criterion with its tests and their recorded outcome, the lines that do it, and why it is not shown."""
+    requirements, report = session.only(Requirements), session.only(TestReport)
+    named = {one.criterion: one.tests for one in report.shown} if report else {}
     # Of a run that only gave its exit code it is not known which tests it held.
     cases, otherwise = tests.get("cases", {}), "not run"
     if tests.get("status") != "not run" and not tests.get("counts_known"):
         otherwise = reporting.UNKNOWN
+    traced = {one.id: one for one in honest.criteria}
     rows = []
     for one in requirements.criteria if requirements else ():
-        named = [{"id": test, "outcome": cases.get(test, otherwise)} for test in shown.get(one.id, ())]
-        passed = bool(named) and all(test["outcome"] == "passed" for test in named)
-        rows.append({"id": one.id, "text": one.text, "tests": named, "shown": passed})
+        judged = traced[one.id]
+        rows.append(
+            {
+                "id": one.id,
+                "text": one.text,
+                "tests": [{"id": test, "outcome": cases.get(test, otherwise)} for test in named.get(one.id, ())],
+                "shown": judged.status == "shown",
+                "reason": judged.reason,
+                "lines": list(judged.lines),
+            }
+        )
     return rows
 
 
@@ -73,17 +157,101 @@ def _missing(tests: Mapping[str, Any]) -> Iterator[ChangeFinding]:
     for name in (tests.get("against") or {}).get("missing", ()):
         path = str(name).partition("::")[0]
         text = f"{name} ran before the change and did not run after it"
-        yield ChangeFinding(
-            "tests", "test-missing", "error", path, 0, text, "bring the test back, or say why it had to go"
-        )
+        yield ChangeFinding("tests", "test-missing", "error", path, 0, text, "bring the test back, or say why it goes")
 
 
 def _not_shown(criteria: Sequence[Mapping[str, Any]]) -> Iterator[ChangeFinding]:
-    """Criteria without a passing test; where no test is known one by one, that is said elsewhere, and is no error."""
+    """Criteria that no test shows; where no test is known one by one, that is said elsewhere, and is no error."""
     for row in criteria:
-        outcomes = {test["outcome"] for test in row["tests"]}
-        if row["shown"] or outcomes == {reporting.UNKNOWN}:
-            continue
-        how = ", ".join(f"{test['id']}: {test['outcome']}" for test in row["tests"]) or "no test was named for it"
-        text = f"{row['id']} is not shown by a passing test ({how})"
-        yield ChangeFinding("tests", "criterion-not-shown", "error", "", 0, text, "write a test that shows it")
+        if not row["shown"] and {test["outcome"] for test in row["tests"]} != {reporting.UNKNOWN}:
+            text = f"{row['id']} is not shown by a passing test: {row['reason']}"
+            yield ChangeFinding("tests", "criterion-not-shown", "error", "", 0, text, "write a test that shows it")
+
+
+def _contract(session: Session, base: Path) -> tuple[Payload, Sequence[ChangeFinding]]:
+    """The interface that the tree has against the approved one."""
+    document, reason = _document(session)
+    if not document:
+        return {"status": "not compared", "reason": reason}, ()
+    place, before = databases.place(session), databases.place(session, base)
+    try:
+        done = contract_check.check(document, place, before, env=_variables(session))
+    except ToolError as error:
+        return {"status": "not compared", "reason": str(error)}, ()
+    facts = {name: getattr(done, name) for name in ("status", "reason", "source", "framework", "operations")}
+    return facts, done.findings
+
+
+def _document(session: Session) -> tuple[str, str]:
+    """The approved OpenAPI document, or why there is none to compare with."""
+    design = session.only(Design)
+    if design is None or not design.api.document:
+        return "", (design.api.reason if design else None) or "the design promises no interface"
+    if design.api.kind != "openapi":
+        return "", f"a contract of kind {design.api.kind} is not compared with the code"
+    return design.api.document, ""
+
+
+def _variables(session: Session) -> Mapping[str, str]:
+    return session.sandbox_env
+
+
+def _exercise(session: Session, tests: Mapping[str, Any]) -> tuple[Payload, Sequence[ChangeFinding]]:
+    """The application started on a scratch database, and the promised operations called."""
+    document, reason = _document(session)
+    if not document:
+        return {"status": "not run", "reason": reason}, ()
+    if not _tries(session, tests):
+        why = "quick checks were asked for" if tests.get("verdict") == "green" else "the tests are not green"
+        return {"status": "not run", "reason": why}, ()
+    place = databases.place(session)
+    try:
+        subject = place if isinstance(place, NoSandbox) else _subject(session, place)
+        done = exercise(document, subject, bounds=ExerciseBounds(seconds=round(_seconds(tests))))
+    except ToolError as error:
+        return {"status": "not run", "reason": str(error)}, ()
+    facts = {name: getattr(done, name) for name in ("status", "reason", "called", "generated", "fuzz_reason")}
+    return facts, done.findings
+
+
+def _subject(session: Session, place: Place) -> Subject:
+    name = session.database_env
+    pointing = Pointing((name,) if name else (), dict(_variables(session)))
+    return Subject(place, databases.migrator(session), pointing, settings.tool_environment("schemathesis"))
+
+
+def _audit(session: Session, base: Path) -> tuple[Payload, Sequence[ChangeFinding]]:
+    """What the change brings in that an attacker could use."""
+    design, tree = session.only(Design), session.clone.tree
+    reasons = {one.name: one.reason for one in design.new_dependencies} if design else {}
+    routes = audit_check.Routes(_routes(base), _routes(tree), _public(session))
+    done = audit_check.audit(base, tree, _changed(session), reasons=reasons, routes=routes)
+    facts = {name: value for name, value in asdict(done).items() if name != "findings"}
+    return facts, done.findings
+
+
+def audited(session: Session) -> str:
+    """What the security rules find in the change as it is now, for those who judge it; only a person dismisses it."""
+    with _base(session) as base:
+        _, found = _audit(session, base)
+    clean = [session.redact.deep(vars(one)) for one in found]
+    return "\n".join(f"- {reporting.finding_line(one)}" for one in clean)
+
+
+def _routes(tree: Path) -> list[GuardedRoute]:
+    found = find_endpoints({one.path: one.data for one in sources(tree)}).endpoints
+    return [
+        GuardedRoute(one.method, path_key(one.template), one.file, one.line, one.auth, one.certain) for one in found
+    ]
+
+
+def _public(session: Session) -> frozenset[tuple[str, str]]:
+    """The operations that the approved contract opens to everyone."""
+    text, _ = _document(session)
+    if not text:
+        return frozenset()
+    with contextlib.suppress(ToolError):
+        document = read_document(text)
+        if isinstance(document, Mapping):
+            return frozenset(one.key for one in operations_of(document) if not one.protected)
+    return frozenset()

@@ -21,6 +21,12 @@ TESTS = click.option("--test-command", help="How the tests are run, where the re
 CHECK = click.option(
     "--check-command", help="A check that must hold after each layer: a linter, a type checker, a build."
 )
+CHECKS = click.option(
+    "--checks",
+    type=click.Choice(["full", "quick"]),
+    default="full",
+    help="quick: without the trials that run tests and application again (mutants, calls). Default: full.",
+)
 _CAPS = {
     "calls": "model calls",
     "tokens": "tokens",

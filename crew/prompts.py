@@ -1,15 +1,15 @@
 """What an agent is told besides its task's YAML: bounded facts and artifacts, never another agent's prose."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backend_crew.crew import gates, render, reporting, stages
+from backend_crew.crew import examination, gates, grounding, render, reporting, stages
 from backend_crew.crew.artifacts import ChangeSet, Design, Questions
 from backend_crew.crew.journal import Output
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.tools import git, stack
+from backend_crew.tools import git
 
 PART_LIMIT = 24_000
 """Characters of one artifact; an agent reads more through its tools."""
@@ -51,13 +51,7 @@ _PLAIN = frozenset(_PLAIN_WORDS.split())
 
 def context(session: Session, task: TaskSpec) -> str:
     """The context of a task: facts that code established, then the artifacts that its YAML names."""
-    parts = [_HOW]
-    if task.stage == "analysis":
-        parts.append(
-            _data(
-                session, "Facts established by code (each line is a place to start, not a conclusion)", facts(session)
-            )
-        )
+    parts = [_HOW, *(_data(session, title, text) for title, text in _beforehand(session, task))]
     for name in task.context:
         output = session.journal.output(session.id, name)
         if output and output.artifact != "Skipped":
@@ -66,18 +60,36 @@ def context(session: Session, task: TaskSpec) -> str:
     if task.layer:
         parts += [_data(session, title, text) for title, text in _earlier_layers(session, task)]
         parts.append(_part(session, "Your files", _files(session, task)))
-        parts += [_data(session, "Facts established: the tests before the change", text) for text in _broken(session)]
-    if task.artifact in ("MigrationReview", "SecurityReview", "TestReport") or task.layer == "repair":
-        parts.append(_data(session, "The change so far", _change(session, task)))
-    if task.artifact == "MigrationReview":
-        parts.append(_data(session, "Migration facts", _migration(session)))
-    if task.layer == "repair":
-        parts.append(_data(session, "What fails", failures(session)))
+    parts += [_data(session, title, text) for title, text in _as_it_stands(session, task)]
     requests = _requests(session, task)
     if requests and task.layer in stages.LAYERS and session.journal.outputs(session.id, task.name):
         parts.append(_data(session, "The change so far (your earlier files are in the tree)", _change(session, task)))
     parts += requests
     return session.clean("\n\n".join(parts), lambda text: _closed(_bounded(text, TOTAL_LIMIT), len(text)))
+
+
+def _beforehand(session: Session, task: TaskSpec) -> Iterator[tuple[str, str]]:
+    """Facts about the repository as it was, for those who describe it and those who plan in it."""
+    if task.stage == "analysis":
+        title = "Facts established by code (each line is a place to start, not a conclusion)"
+        yield title, grounding.ground(session)
+    if task.artifact == "Design" and (habits := grounding.convention_text(session)):
+        yield "Facts established: conventions that the plan is compared with", habits
+
+
+def _as_it_stands(session: Session, task: TaskSpec) -> Iterator[tuple[str, str]]:
+    """Facts about the change, for those who judge or repair it."""
+    if task.layer:
+        for text in _broken(session):
+            yield "Facts established: the tests before the change", text
+    if task.artifact in ("MigrationReview", "SecurityReview", "TestReport") or task.layer == "repair":
+        yield "The change so far", _change(session, task)
+    if task.artifact == "SecurityReview" and (seen := examination.audited(session)):
+        yield "Facts established: what the security rules found in the change", seen
+    if task.artifact == "MigrationReview":
+        yield "Migration facts", _migration(session)
+    if task.layer == "repair":
+        yield "What fails", failures(session)
 
 
 def _broken(session: Session) -> Iterator[str]:
@@ -144,24 +156,6 @@ def _bounded(text: str, limit: int) -> str:
         if len(text) <= limit
         else f"{text[:limit]}\n… {len(text) - limit} more characters; read the files themselves"
     )
-
-
-def facts(session: Session) -> str:
-    """What the detectors found, with the test command, the migration tool and the size of the repository."""
-    lines = [
-        f"- {one.kind}: {one.value} ({one.path}:{one.line}, {one.confidence}) `{session.redact(one.quote)[:120]}`"
-        for one in stack.detect(session.clone.tree)
-        if not session.workspace.hides(one.path)
-    ]
-    files = session.workspace.list(limit=10_000)
-    lines.append(f"- files: {len(files)}; top level: {', '.join(_top(files))}")
-    tests = f"`{' '.join(session.tests.argv)}` ({session.tests.evidence})" if session.tests else "none"
-    tool = f"{session.migrations.name} ({session.migrations.evidence})" if session.migrations else "none found"
-    return "\n".join([*lines, f"- test command: {tests}", f"- migration tool: {tool}"])
-
-
-def _top(files: Iterable[str]) -> list[str]:
-    return sorted({path.split("/")[0] + ("/" if "/" in path else "") for path in files})[:40]
 
 
 def _files(session: Session, task: TaskSpec) -> str:

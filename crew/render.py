@@ -37,8 +37,9 @@ def analysis(value: a.Analysis) -> str:
         parts.append(f"**{topic}**")
         for finding in value.findings:
             if finding.topic == topic:
-                places = ", ".join(f"{one.path}:{one.line}" for one in finding.evidence)
-                parts.append(f"- {finding.statement} ({places})")
+                shown = [f"{one.path}:{one.line}" for one in finding.evidence]
+                shown += [f"nothing matches `{finding.absent}`"] if finding.absent else []
+                parts.append(f"- {finding.statement} ({', '.join(shown)})")
     if value.relevant_files:
         parts += ["", "Relevant files: " + ", ".join(value.relevant_files)]
     return "\n".join(parts) + "\n"

@@ -53,6 +53,11 @@ def state_home() -> Path:
     return Path(named).expanduser().absolute() if named else Path(platformdirs.user_state_dir("backend-crew"))
 
 
+def tool_environment(name: str) -> Path:
+    """Where a person puts a tool that has to live in a virtual environment of its own."""
+    return state_home() / "tools" / name
+
+
 def key_file() -> Path | None:
     """The file with the key that seals decisions: BACKEND_CREW_KEY_FILE."""
     named = get("BACKEND_CREW_KEY_FILE")
@@ -117,5 +122,7 @@ class Options:
     """File with rules that decide in a person's place, FILE or FILE@sha256:HASH."""
     decision_hours: float | None = 72.0
     """An older approval lets nothing happen outside the private tree; None means no limit."""
+    checks: str = "full"
+    """"quick" leaves out what runs tests and application once more: mutants, new tests on the old code, calls."""
     replay: str | None = None
     caps: Caps = field(default_factory=Caps)

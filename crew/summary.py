@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import budget, checks, examination, gates, packets, render, reporting
+from backend_crew.crew import budget, checks, findings, gates, packets, render, reporting
 from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview
 from backend_crew.crew.markdown import literal, visible
 from backend_crew.crew.model import Status
@@ -146,7 +146,7 @@ def _unverified(
     dependencies = (session.payload("baseline") or {}).get("dependencies", {})
     if dependencies.get("status") == "not installed":
         return f"not verified: dependency {', '.join(dependencies['packages'])} - {dependencies['reason']}"
-    if why := examination.unsettled(final, _accepted(session)):
+    if why := findings.unsettled(final, _accepted(session)):
         return why
     check, before = final.get("check") or {}, (session.payload("baseline") or {}).get("check") or {}
     if check.get("status") == "failed" and before.get("status") != "failed":

@@ -1,7 +1,7 @@
 """Test runs of the private tree, and what they mean against the run before the change."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -162,13 +162,22 @@ def _by_exit_code(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[
     return "red", str(now["reason"])
 
 
-def verdict(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+def without_lost(baseline: Mapping[str, Any], now: Mapping[str, Any], accounted: Collection[str]) -> dict[str, Any]:
+    """The verdict once tests are no loss that are gone for a reason which the code shows: a rename, a split."""
+    compared = {**now["against"], "missing": [one for one in now["against"]["missing"] if one not in accounted]}
+    word, reason = verdict(baseline, now, compared)
+    return {"verdict": word, "why": reason, "against": compared}
+
+
+def verdict(
+    baseline: Mapping[str, Any], now: Mapping[str, Any], compared: Mapping[str, list[str]] | None = None
+) -> tuple[str, str]:
     """'green', 'red', 'unclear' or 'not run', and why; what failed before the change does not count against it."""
     if now["status"] == "not run":
         return "not run", str(now["reason"])
     if not now["counts_known"]:
         return _by_exit_code(baseline, now)
-    change, flaky = against(baseline, now), now.get("flaky", {})
+    change, flaky = against(baseline, now) if compared is None else compared, now.get("flaky", {})
     failing = [name for name in change["newly failing"] if name not in flaky]
     if failing:
         return "red", f"{len(failing)} tests fail that did not fail before"

@@ -87,9 +87,9 @@ def test_the_file_is_never_opened_by_its_name(held: Any, monkeypatch: pytest.Mon
 
 
 def test_an_ignore_file_holds_for_every_tool_and_for_the_facts(held: Any) -> None:
-    from backend_crew.crew import prompts
+    from backend_crew.crew import grounding
 
     session = held[0]
     assert (session.clone.tree / "plans/secret.md").is_file(), "the control: it is in the tree, and commands see it"
     assert not [path for path in session.workspace.list() if path.startswith("plans/")]
-    assert "plans/secret" not in prompts.facts(session)
+    assert "plans/secret" not in grounding.ground(session)
