@@ -73,16 +73,18 @@ def lines(journal: Journal, run: Run) -> list[str]:
 
 
 def _finished(facts: Mapping[str, Any]) -> list[str]:
-    endpoints = ", ".join(f"{one['method']} {one['path']}" for one in facts["planned_endpoints"]) or "none"
+    endpoints = ", ".join(f"{one['method']} {one['path']}" for one in facts["endpoints"]) or "none"
     files = facts["files"]
     shown = sum(one["shown"] for one in facts["criteria"])
     body = [
-        f"planned:    {endpoints} (new and changed endpoints of the design, not compared with the code)",
+        f"endpoints:  {endpoints}",
+        f"contract:   {reporting.contract_words(facts['checks'])}",
         f"files:      {len(files)} (+{sum(one['added'] for one in files)} -{sum(one['removed'] for one in files)})",
         *(f"migration:  {line}" for line in reporting.migration_lines(facts["migrations"])),
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),
         f"criteria:   {shown} of {len(facts['criteria'])} shown by passing tests",
         *(f"security:   {one['severity']}: {one['problem']}" for one in facts["security"]),
+        *(f"check:      {line}" for line in reporting.check_lines(facts["checks"]) if not line.startswith("contract:")),
         *(f"finding:    {reporting.finding_line(one)}" for one in facts["findings"] if one["severity"] == "error"),
         *(f"altered:    {one['name']} in {one['path']}: {one['what']}" for one in facts["altered"]),
         *(f"test:       {one['name']} in {one['path']}: {one['what']}" for one in facts.get("tests_changed", ())),

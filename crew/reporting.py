@@ -21,8 +21,9 @@ def report(facts: Mapping[str, Any]) -> str:
     """What was asked, decided, built, migrated, tested and not."""
     parts = [f"# Report: {facts['title']}\n", f"**{facts['status']}**{': ' + facts['why'] if facts['why'] else ''}\n"]
     parts.append(
-        "## Planned endpoints (new and changed)\n\nFrom the approved design; not compared with the code.\n\n"
-        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["planned_endpoints"])
+        "## Endpoints (new and changed)\n\n"
+        + f"As the approved contract has them. The code: {contract_words(facts['checks'])}\n\n"
+        + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
     )
     parts.append("## Models\n\n" + _lines(facts["entities"]))
     parts.append("## Services\n\n" + _lines(f"`{path}`" for path in facts["services"]))
@@ -35,6 +36,7 @@ def report(facts: Mapping[str, Any]) -> str:
         parts.append(f"## New dependencies\n\n- {', '.join(packages)}: {status}\n")
     parts.append("## Migrations\n\n" + _lines(migration_lines(facts["migrations"])))
     parts.append("## Tests\n\n" + _lines(test_lines(facts["tests"])))
+    parts.append("## Checks beside the tests\n\n" + _lines(check_lines(facts["checks"])))
     rows = [f"{_shown(one)} **{one['id']}** {one['text']}" + _tests_of(one) for one in facts["criteria"]]
     parts.append("## Acceptance criteria\n\n" + _lines(rows))
     parts.append(
@@ -72,8 +74,47 @@ def report(facts: Mapping[str, Any]) -> str:
     parts.append(
         f"## Spent\n\n{usage['calls']} model calls, {usage['prompt_tokens']} prompt and {usage['completion_tokens']} completion tokens, {usage['cost_words']}\n"
     )
+    parts.append("## Records\n\nWhat each part above was read from.\n\n" + _lines(map(_record, facts["records"])))
     parts.append("## Next steps\n\n" + _lines(facts["next"]))
     return "\n".join(parts)
+
+
+def contract_words(checks: Mapping[str, Any]) -> str:
+    """How the interface of the code stands to the approved contract."""
+    one = checks.get("contract") or {"status": "not compared", "reason": "no check was made"}
+    source = f", read from {one['source']} ({one['framework']})" if one.get("framework") else ""
+    return f"{one['status']}: {one['reason']}{source}"
+
+
+def check_lines(checks: Mapping[str, Any]) -> list[str]:
+    """What each check did, or why it did nothing."""
+    if not checks:
+        return ["none was made"]
+    mutants, app, seen = checks["mutation"], checks["application"], checks["security"]
+    tried = mutants["killed"] + mutants["survived"] + mutants["unknown"]
+    said = f"{tried} of {mutants['possible']} small faults made in the changed lines: {mutants['killed']} noticed by a test"
+    said += f", {mutants['survived']} not" + (f", {mutants['unknown']} not known" if mutants["unknown"] else "")
+    left = "".join(
+        f"\n  - not noticed: {one['path']}:{one['line']} {one['change']}" for one in mutants["survivors"][:10]
+    )
+    lines = [
+        (f"mutation: {said}" if tried else "mutation: not run")
+        + (f"; {mutants['reason']}" if mutants["reason"] else "")
+        + left
+    ]
+    lines.append(f"contract: {contract_words(checks)}")
+    calls = f"; {app['called']} protected operations called without credentials, {app['generated']} generated calls"
+    lines.append(f"application: {app['status']}: {app['reason']}" + (calls if app["status"] != "not run" else ""))
+    if app.get("fuzz_reason"):
+        lines.append(f"generated calls: not made: {app['fuzz_reason']}")
+    lines.append(
+        f"security rules: {seen['files']} changed files looked at; {seen['already_there']} findings were there before"
+    )
+    return [*lines, *(f"not looked at: {one}" for one in seen["unseen"])]
+
+
+def _record(one: Mapping[str, Any]) -> str:
+    return f"{one['part']}: record `{one['task']}`, round {one['round']}, sha256 {one['sha256'][:16]}"
 
 
 def finding_line(one: Mapping[str, Any]) -> str:
@@ -129,7 +170,9 @@ def still_open(row: Mapping[str, Any]) -> str:
 
 
 def _tests_of(row: Mapping[str, Any]) -> str:
-    return "".join(f"\n  - {test['id']}: {test['outcome']}" for test in row["tests"])
+    lines = [f"\n  - {test['id']}: {test['outcome']}" for test in row["tests"]]
+    lines += [f"\n  - done in {', '.join(row['lines'])}"] if row.get("lines") else []
+    return "".join(lines) + (f"\n  - {row['reason']}" if row.get("reason") else "")
 
 
 def migration_lines(facts: Mapping[str, Any]) -> list[str]:

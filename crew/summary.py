@@ -59,7 +59,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "branch": session.run.branch,
         "status": (Status.UNVERIFIED if why else Status.FINISHED).value,
         "why": why,
-        "planned_endpoints": _planned_endpoints(session),
+        "endpoints": _endpoints(session),
         "files": [vars(one) for one in changes],
         "entities": [f"{one.name} ({one.change})" for one in design.data_model.entities] if design else [],
         "services": [one.path for one in design.files if one.layer == "business_logic"] if design else [],
@@ -81,6 +81,8 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "criteria": list(final.get("criteria", ())),
         "findings": list(final.get("findings", ())),
         "accepted": _accepted(session),
+        "checks": dict(final.get("checks", {})),
+        "records": _records(session),
         "dependencies": (session.payload("baseline") or {}).get("dependencies", {}),
         "gates": [
             {
@@ -160,14 +162,34 @@ def _unverified(
     return ""
 
 
+#: Which record each part of the report is read from.
+_PARTS = {
+    "endpoints, models, services, decisions": "Design",
+    "the tests before the change": "baseline",
+    "rehearsal of the migrations": "rehearse",
+    "migrations": "apply",
+    "tests, criteria, checks, findings": "recheck",
+}
+
+
+def _records(session: Session) -> list[Payload]:
+    """The records behind the parts of the report, as `verify` checks them."""
+    found = []
+    for part, name in _PARTS.items():
+        task = session.spec.producing(name).name if name == "Design" else name
+        if output := session.journal.output(session.id, task):
+            found.append({"part": part, "task": task, "round": output.round, "sha256": output.digest})
+    return found
+
+
 def _accepted(session: Session) -> Mapping[str, Any] | None:
     """A person's decision about the findings; None where the gate did not open."""
     output = session.journal.output(session.id, session.spec.at_gate(gates.FINDINGS).name)
     return output.payload if output is not None and output.artifact == "Decision" else None
 
 
-def _planned_endpoints(session: Session) -> list[Payload]:
-    """What the approved contract names; nobody compared the code with it."""
+def _endpoints(session: Session) -> list[Payload]:
+    """What the approved contract names."""
     output = session.journal.output(session.id, session.spec.producing("Design").name)
     return list(output.payload["facts"].get("endpoints", ())) if output else []
 
