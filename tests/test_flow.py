@@ -85,7 +85,7 @@ def test_the_whole_path_ends_in_a_branch_a_migrated_database_and_a_true_summary(
     assert [one["gate"] for one in facts["gates"]] == ["answers", "design", "migrations"]
     assert facts["usage"]["calls"] == len(stand.script.seen) == result.usage["calls"]
     assert facts["usage"]["prompt_tokens"] == 100 * len(stand.script.seen)
-    assert facts["planned_endpoints"] == []
+    assert facts["endpoints"] == []
     _documents_are_on_the_branch(stand, facts, branch)
 
 
