@@ -66,7 +66,6 @@ def _base(session: Session) -> Iterator[Path]:
     """The tree before the change, in a folder of ours."""
     with tempfile.TemporaryDirectory(prefix="base-") as folder:
         tree = Path(folder) / "tree"
-        tree.mkdir()
         git.export(session.clone, session.clone.base, tree)
         yield tree
 
@@ -120,7 +119,7 @@ def _mutation(honest: Examined) -> Payload:
     """How many small faults in the changed lines the tests noticed, and which they did not."""
     tried = honest.mutation
     survivors = [
-        {"path": one.mutant.path, "line": one.mutant.line, "change": one.mutant.text}
+        {"path": one.mutant.path, "line": one.mutant.line, "change": f"{one.mutant.was} → {one.mutant.now}"}
         for one in tried.tried
         if one.outcome == "survived"
     ]
@@ -170,37 +169,37 @@ def _not_shown(criteria: Sequence[Mapping[str, Any]]) -> Iterator[ChangeFinding]
 
 def _contract(session: Session, base: Path) -> tuple[Payload, Sequence[ChangeFinding]]:
     """The interface that the tree has against the approved one."""
-    document, reason = _document(session)
-    if not document:
-        return {"status": "not compared", "reason": reason}, ()
+    design = session.only(Design)
+    if design is None or not design.api.document or design.api.kind not in ("openapi", "graphql"):
+        return {"status": "not compared", "reason": _why_none(design)}, ()
+    kind: contract_check.Kind = "graphql" if design.api.kind == "graphql" else "openapi"
     place, before = databases.place(session), databases.place(session, base)
     try:
-        done = contract_check.check(document, place, before, env=_variables(session))
+        done = contract_check.check(design.api.document, place, before, kind=kind, env=session.sandbox_env)
     except ToolError as error:
         return {"status": "not compared", "reason": str(error)}, ()
     facts = {name: getattr(done, name) for name in ("status", "reason", "source", "framework", "operations")}
     return facts, done.findings
 
 
-def _document(session: Session) -> tuple[str, str]:
-    """The approved OpenAPI document, or why there is none to compare with."""
-    design = session.only(Design)
+def _why_none(design: Design | None) -> str:
+    """Why there is no contract to hold the code against."""
     if design is None or not design.api.document:
-        return "", (design.api.reason if design else None) or "the design promises no interface"
-    if design.api.kind != "openapi":
-        return "", f"a contract of kind {design.api.kind} is not compared with the code"
-    return design.api.document, ""
+        return (design.api.reason if design else None) or "the design promises no interface"
+    return f"a contract of kind {design.api.kind} is not compared with the code"
 
 
-def _variables(session: Session) -> Mapping[str, str]:
-    return session.sandbox_env
+def _openapi(session: Session) -> str:
+    """The approved OpenAPI document, or "" where there is none."""
+    design = session.only(Design)
+    return design.api.document if design is not None and design.api.kind == "openapi" else ""
 
 
 def _exercise(session: Session, tests: Mapping[str, Any]) -> tuple[Payload, Sequence[ChangeFinding]]:
     """The application started on a scratch database, and the promised operations called."""
-    document, reason = _document(session)
+    document = _openapi(session)
     if not document:
-        return {"status": "not run", "reason": reason}, ()
+        return {"status": "not run", "reason": "no OpenAPI document was approved, so no call can be made from it"}, ()
     if not _tries(session, tests):
         why = "quick checks were asked for" if tests.get("verdict") == "green" else "the tests are not green"
         return {"status": "not run", "reason": why}, ()
@@ -216,7 +215,7 @@ def _exercise(session: Session, tests: Mapping[str, Any]) -> tuple[Payload, Sequ
 
 def _subject(session: Session, place: Place) -> Subject:
     name = session.database_env
-    pointing = Pointing((name,) if name else (), dict(_variables(session)))
+    pointing = Pointing((name,) if name else (), session.sandbox_env)
     return Subject(place, databases.migrator(session), pointing, settings.tool_environment("schemathesis"))
 
 
@@ -247,7 +246,7 @@ def _routes(tree: Path) -> list[GuardedRoute]:
 
 def _public(session: Session) -> frozenset[tuple[str, str]]:
     """The operations that the approved contract opens to everyone."""
-    text, _ = _document(session)
+    text = _openapi(session)
     if not text:
         return frozenset()
     with contextlib.suppress(ToolError):

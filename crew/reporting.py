@@ -90,27 +90,34 @@ def check_lines(checks: Mapping[str, Any]) -> list[str]:
     """What each check did, or why it did nothing."""
     if not checks:
         return ["none was made"]
-    mutants, app, seen = checks["mutation"], checks["application"], checks["security"]
-    tried = mutants["killed"] + mutants["survived"] + mutants["unknown"]
-    said = f"{tried} of {mutants['possible']} small faults made in the changed lines: {mutants['killed']} noticed by a test"
-    said += f", {mutants['survived']} not" + (f", {mutants['unknown']} not known" if mutants["unknown"] else "")
-    left = "".join(
-        f"\n  - not noticed: {one['path']}:{one['line']} {one['change']}" for one in mutants["survivors"][:10]
-    )
-    lines = [
-        (f"mutation: {said}" if tried else "mutation: not run")
-        + (f"; {mutants['reason']}" if mutants["reason"] else "")
-        + left
-    ]
-    lines.append(f"contract: {contract_words(checks)}")
-    calls = f"; {app['called']} protected operations called without credentials, {app['generated']} generated calls"
-    lines.append(f"application: {app['status']}: {app['reason']}" + (calls if app["status"] != "not run" else ""))
-    if app.get("fuzz_reason"):
-        lines.append(f"generated calls: not made: {app['fuzz_reason']}")
+    seen = checks["security"]
+    lines = [f"mutation: {_mutation_words(checks['mutation'])}", f"contract: {contract_words(checks)}"]
+    lines += _application_lines(checks["application"])
     lines.append(
         f"security rules: {seen['files']} changed files looked at; {seen['already_there']} findings were there before"
     )
     return [*lines, *(f"not looked at: {one}" for one in seen["unseen"])]
+
+
+def _mutation_words(facts: Mapping[str, Any]) -> str:
+    tried = facts["killed"] + facts["survived"] + facts["unknown"]
+    why = f"; {facts['reason']}" if facts["reason"] else ""
+    if not tried:
+        return f"not run{why}"
+    unknown = f", {facts['unknown']} not known" if facts["unknown"] else ""
+    left = "".join(f"\n  - not noticed: {one['path']}:{one['line']} {one['change']}" for one in facts["survivors"][:10])
+    return (
+        f"{tried} of {facts['possible']} small faults made in the changed lines: {facts['killed']} noticed by a test, "
+        f"{facts['survived']} not{unknown}{why}{left}"
+    )
+
+
+def _application_lines(facts: Mapping[str, Any]) -> list[str]:
+    if facts["status"] == "not run":
+        return [f"application: not run: {facts['reason']}"]
+    calls = f"{facts['called']} protected operations called without credentials, {facts['generated']} generated calls"
+    why = [f"generated calls: not made: {facts['fuzz_reason']}"] if facts["fuzz_reason"] else []
+    return [f"application: {facts['status']}: {facts['reason']}; {calls}", *why]
 
 
 def _record(one: Mapping[str, Any]) -> str:

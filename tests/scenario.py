@@ -202,7 +202,7 @@ ANALYSIS: dict[str, Any] = {
             "architecture", "Functions in a service module", "app/service.py", 7, "def add(session: Session, text: str)"
         ),
         _finding("database", "Alembic migrations", "alembic.ini", 2, "script_location = migrations"),
-        _finding("api", "No HTTP layer yet", "app/service.py", 14, "def listed(session: Session)"),
+        {"topic": "api", "statement": "No FastAPI or Flask routes yet", "absent": "fastapi|flask"},
         _finding("conventions", "Models declare their columns typed", "app/models.py", 12, "id: Mapped[int]"),
         _finding("tests", "pytest with an in-memory database", "tests/test_notes.py", 13, 'create_engine("sqlite://")'),
     ],

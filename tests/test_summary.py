@@ -132,8 +132,8 @@ def test_the_last_lines_name_changed_tests_and_do_not_call_every_endpoint_new(fa
     changed = {"name": "test_ship", "path": "tests/test_orders.py", "what": "body changed"}
     said = outcome._finished({**facts, "tests_changed": [changed]})
     assert "test:       test_ship in tests/test_orders.py: body changed" in said
-    assert said[0].startswith("planned:    POST /v1/orders")
-    assert said[0].endswith("(new and changed endpoints of the design, not compared with the code)")
+    assert said[0].startswith("endpoints:  POST /v1/orders")
+    assert said[1] == "contract:   same: every operation is as the contract has it, read from openapi (FastAPI)"
 
 
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:
