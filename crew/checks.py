@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from backend_crew.crew import choosing, grounding, stages
+from backend_crew.crew import choosing, examination, grounding, stages
 from backend_crew.crew.artifacts import (
     AREAS,
     REQUIRED_TOPICS,
@@ -428,6 +428,12 @@ def _refuse_red_repair(session: Session) -> None:
         ]
         repair.rounds += 1
         raise ToolRetry(f"still red, round {repair.rounds} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))
+    if not repair.told and (left := examination.standing(session, run)):
+        repair.told = True
+        raise ToolRetry(
+            "the tests pass, and these findings stand. Repair them; one that is wrong stays: hand in as it is, with the "
+            "reason in the summary, and the person decides:\n" + "\n".join(f"- {line}" for line in left[:20])
+        )
 
 
 _CHECKS: Mapping[str, Callable[[Session, TaskSpec, Artifact], tuple[Artifact, Facts]]] = {

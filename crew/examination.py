@@ -34,18 +34,29 @@ Payload = dict[str, Any]
 
 QUICK = "quick"
 #: How long the trials may take, as multiples of one run of the tests, and in seconds at least and at most.
-_SHARE, _LEAST, _MOST = 1.0, 10.0, 120.0
+_SHARE, _LEAST, _MOST = 1.5, 10.0, 120.0
 
 
 def verified(session: Session) -> Payload:
     """A fresh verdict on the tree as it is now, with what every check found."""
     tests = verdict.verified(session)
+    return _examined(session, tests, tries=_tries(session, tests))
+
+
+def standing(session: Session, run: testrun.TestRun) -> list[str]:
+    """The errors that the checks find now, in words, after this run of the tests; nothing is run once more for it."""
+    tests = verdict.judged(session, verdict.summarised(run))
+    found = _examined(session, tests, tries=False)["findings"]
+    return [reporting.finding_line(one) for one in found if one["severity"] == "error"]
+
+
+def _examined(session: Session, tests: Payload, *, tries: bool) -> Payload:
     with _base(session) as base:
-        honest = _honesty(session, tests, base)
+        honest = _honesty(session, tests, base, tries=tries)
         tests |= verdict.without_lost(session.payload("baseline") or {}, tests, honest.accounted)
         criteria = _criteria(session, tests, honest)
         contract, of_contract = _contract(session, base)
-        tried, of_trial = _exercise(session, tests)
+        tried, of_trial = _exercise(session, tests, tries=tries)
         security, of_audit = _audit(session, base)
     found = [*honest.findings, *_missing(tests), *_not_shown(criteria), *of_contract, *of_trial, *of_audit]
     record = {
@@ -83,7 +94,7 @@ def _seconds(tests: Mapping[str, Any]) -> float:
     return min(_MOST, max(_LEAST, _SHARE * float(tests.get("seconds") or 0.0)))
 
 
-def _honesty(session: Session, tests: Mapping[str, Any], base: Path) -> Examined:
+def _honesty(session: Session, tests: Mapping[str, Any], base: Path, *, tries: bool) -> Examined:
     requirements, report = session.only(Requirements), session.only(TestReport)
     before = (session.payload("baseline") or {}).get("cases") or {}
     change = Change(
@@ -97,7 +108,7 @@ def _honesty(session: Session, tests: Mapping[str, Any], base: Path) -> Examined
     )
     seconds = _seconds(tests)
     bounds = Bounds(mutation_seconds=seconds, trial_seconds=seconds)
-    runs = _tries(session, tests) and session.tests is not None and not isinstance(session.sandbox, NoSandbox)
+    runs = tries and session.tests is not None and not isinstance(session.sandbox, NoSandbox)
 
     def run(tree: Path, paths: Sequence[str], limit: float) -> testrun.TestRun:
         assert session.tests is not None
@@ -195,12 +206,12 @@ def _openapi(session: Session) -> str:
     return design.api.document if design is not None and design.api.kind == "openapi" else ""
 
 
-def _exercise(session: Session, tests: Mapping[str, Any]) -> tuple[Payload, Sequence[ChangeFinding]]:
+def _exercise(session: Session, tests: Mapping[str, Any], *, tries: bool) -> tuple[Payload, Sequence[ChangeFinding]]:
     """The application started on a scratch database, and the promised operations called."""
     document = _openapi(session)
     if not document:
         return {"status": "not run", "reason": "no OpenAPI document was approved, so no call can be made from it"}, ()
-    if not _tries(session, tests):
+    if not tries:
         why = "quick checks were asked for" if tests.get("verdict") == "green" else "the tests are not green"
         return {"status": "not run", "reason": why}, ()
     place = databases.place(session)

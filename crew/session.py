@@ -33,6 +33,8 @@ class Repair:
     """Hand-ins after which the tests were red."""
     unchanged: int = 0
     """Hand-ins that had changed nothing since the last one."""
+    told: bool = False
+    """Whether findings that stand with green tests were sent back; they are once, and then a person decides."""
     tried: str = ""
     """The changes that were handed in last; empty for those that came in with red tests."""
 

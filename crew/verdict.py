@@ -222,5 +222,11 @@ def verified(session: Session) -> dict[str, Any]:
     # What counts against the change, and what was unsteady before: it may fail for good now.
     flaky = run_again(session, run, against(before, now)["newly failing"])
     now |= {"flaky": flaky} if flaky else {}
+    return {**judged(session, now), "check": run_check(session)}
+
+
+def judged(session: Session, now: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded run with its verdict against the one before the change."""
+    before = session.payload("baseline") or {}
     word, reason = verdict(before, now)
-    return {**now, "verdict": word, "why": reason, "against": against(before, now), "check": run_check(session)}
+    return {**now, "verdict": word, "why": reason, "against": against(before, now)}
