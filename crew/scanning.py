@@ -57,12 +57,18 @@ def _sections(found: "Scan") -> Iterator[tuple[str, Sequence[str]]]:
     from backend_crew.tools import scan as scanning
     from backend_crew.tools.index.facts import render
 
-    index = found.index
+    index, survey = found.index, found.survey
     yield "Files", list(_files(found))
     yield (
         "Built with",
-        [f"  {one.kind:16} {one.value:24} {one.confidence:8} {one.path}:{one.line}" for one in found.facts],
+        [f"  {one.kind:16} {one.value:24} {one.confidence:8} {one.path}:{one.line}" for one in survey.facts],
     )
+    yield "Not to be taken for facts", [f"  {trap.summary}" for trap in survey.traps]
+    if len(survey.services) > 1:
+        yield "Services", [f"  {one.role:10} {one.path or '.'}" for one in survey.services]
+    yield f"Endpoints ({len(found.endpoints)})", [f"  {line}" for line in scanning.endpoint_lines(found.endpoints)]
+    yield f"Tables ({len(found.tables)})", [f"  {line}" for line in scanning.table_lines(found.tables)]
+    yield "Left open by the source", [f"  {one.file}:{one.line} {one.why}" for one in found.unresolved]
     yield "Layers", [f"  {line}" for line in scanning.layer_lines(index)]
     yield "Definitions that matter most", [f"  {line}" for line in render(index.places).splitlines()]
 

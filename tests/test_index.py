@@ -209,7 +209,11 @@ def test_rank_flows_to_what_is_used() -> None:
 @pytest.mark.parametrize(
     ("language", "text", "expected"),
     [
-        ("Python", "def f(\n    a,  # why\n    b=1,\n) -> int:  # more\n    return 1\n", "def f( a, # why b=1, ) -> int"),
+        (
+            "Python",
+            "def f(\n    a,  # why\n    b=1,\n) -> int:  # more\n    return 1\n",
+            "def f( a, # why b=1, ) -> int",
+        ),
         ("Python", "class A(B):\n    # first a comment\n    x = 1\n", "class A(B)"),
         ("TypeScript", "export const f = async (a: string) => a;\n", "f = async (a: string)"),
         ("Go", "package a\ntype S struct {\n\tX int\n}\n", "type S struct"),

@@ -25,11 +25,34 @@ from backend_crew.tools.index.store import Store
 from backend_crew.tools.revive import revive
 from backend_crew.tools.scan import Scan, as_json, brief, scan
 
-FILES = {
-    **SHOP,
-    "requirements.txt": "fastapi\nsqlalchemy\n",
-    "shop/main.py": "from fastapi import FastAPI\napp = FastAPI()\n",
-}
+ROUTES = """from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.post("/orders/{order_id}/refunds")
+def refund_order(order_id: int) -> dict[str, int]:
+    return {}
+
+
+@app.get("/health")
+def health() -> dict[str, int]:
+    return {}
+"""
+TABLES = """from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class RefundRow(Base):
+    __tablename__ = "refunds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+"""
+FILES = {**SHOP, "requirements.txt": "fastapi\nsqlalchemy\n", "shop/main.py": ROUTES, "shop/rows.py": TABLES}
 
 
 @pytest.fixture
@@ -49,10 +72,11 @@ def said(repo: Path, *flags: str) -> Any:
 def test_one_object_with_facts_layers_and_the_map(repo: Path) -> None:
     found = said(repo, "--feature", "refunds")
     assert list(found) == [
-        "schema", "complete", "files", "languages", "skipped", "facts", "definitions", "layering", "map",
+        "schema", "complete", "files", "languages", "skipped", "facts", "traps", "services", "endpoints", "tables",
+        "unresolved", "definitions", "layering", "map",
     ]  # fmt: skip
     assert found["schema"] == 1
-    assert found["languages"]["Python"] == 8
+    assert found["languages"]["Python"] == 9
     framework = next(one for one in found["facts"] if one["kind"] == "framework")
     assert (framework["value"], framework["path"], framework["line"]) == ("FastAPI", "shop/main.py", 1)
     assert {
@@ -63,6 +87,11 @@ def test_one_object_with_facts_layers_and_the_map(repo: Path) -> None:
         "signature": "class Refund",
     } in found["map"]
     assert found["layering"]["layers"][-1] == ["models.py"]
+    endpoint = found["endpoints"][0]
+    assert (endpoint["method"], endpoint["path"]) == ("POST", "/orders/{order_id}/refunds")
+    assert (endpoint["file"], endpoint["handler"]) == ("shop/main.py", "refund_order")
+    (table,) = found["tables"]
+    assert (table["name"], [one["name"] for one in table["columns"]]) == ("refunds", ["id", "order_id"])
 
 
 def test_what_a_person_reads_names_files_with_lines(repo: Path) -> None:
@@ -71,6 +100,8 @@ def test_what_a_person_reads_names_files_with_lines(repo: Path) -> None:
     assert "shop/main.py:1" in text
     assert "    4 class Order" in text
     assert "shop/: api > services > models.py" in text
+    assert "POST /orders/{order_id}/refunds refund_order shop/main.py:6" in text
+    assert "order_id" in text.partition("Tables (1)")[2]
 
 
 def test_no_folder_is_a_usage_error(tmp_path: Path) -> None:
@@ -189,7 +220,7 @@ def test_json_comes_back_as_the_same_objects(repo: Path) -> None:
     found = scan(repo)
     plain = json.loads(json.dumps(asdict(found)))
     assert revive(Scan, plain) == found
-    plain["facts"][0]["line"] = "one"
+    plain["survey"]["facts"][0]["line"] = "one"
     with pytest.raises(TypeError):
         revive(Scan, plain)
 
@@ -200,6 +231,8 @@ def test_what_the_analysis_is_handed_fits_and_says_what_is_missing(repo: Path, b
     text = brief(scan(repo, feature="refunds"), "refunds", budget)
     assert len(text) <= budget * CHARACTERS
     assert "FastAPI" in text
+    assert "/orders/{order_id}/refunds" in text
+    assert "/health" not in text or text.index("/orders/") < text.index("/health")
     assert (budget == 4_000) or "more lines" in text
 
 

@@ -8,13 +8,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from backend_crew.tools import stack
+from backend_crew.tools.endpoints.protocol import Endpoint
 from backend_crew.tools.index import sources
 from backend_crew.tools.index.facts import CHARACTERS, Index, render
 from backend_crew.tools.index.store import Store, edition
 from backend_crew.tools.index.words import feature_words
 from backend_crew.tools.revive import revive
-from backend_crew.tools.stack_facts import Fact
+from backend_crew.tools.stack_facts import Survey
+from backend_crew.tools.static.unresolved import Unresolved
+from backend_crew.tools.tables.protocol import Column, Table
 
 SCHEMA = 1
 """Of what `as_json` gives; a field that is taken away or means something else makes it 2."""
@@ -26,9 +28,15 @@ _SETTLED_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Scan:
-    """What code established about a repository; nothing of it was run, and every place is a path with a line."""
+    """What code established about a repository; nothing of it was run, and every place is a path with a line.
 
-    facts: tuple[Fact, ...]
+    `unresolved` is what the source leaves open about endpoints and tables.
+    """
+
+    survey: Survey
+    endpoints: tuple[Endpoint, ...]
+    tables: tuple[Table, ...]
+    unresolved: tuple[Unresolved, ...]
     index: Index
 
 
@@ -43,28 +51,50 @@ def scan(root: Path, *, feature: str = "", cache: Path | None = None) -> Scan:
     key = _key(listed, feature)
     if kept := _kept(store.one(key)):
         return kept
-    # What reads sources is not imported where the cache has the answer.
-    from backend_crew.tools.index.build import build
-
-    made = Scan(facts=stack.detect(root), index=build(listed, store, feature, MAP_TOKENS))
+    made = _read(root, listed, store, feature)
     newest = max((file.stamp[1] for file in listed.files), default=0)
     if newest + _SETTLED_NS < started:
         store.put({key: json.dumps(asdict(made)).encode()})
     return made
 
 
+def _read(root: Path, listed: sources.Inventory, store: Store, feature: str) -> Scan:
+    # What reads sources is not imported where the cache has the answer.
+    from backend_crew.tools import stack
+    from backend_crew.tools.endpoints.find import find_endpoints
+    from backend_crew.tools.index.build import build
+    from backend_crew.tools.index.files import Files
+    from backend_crew.tools.static.project import Project
+    from backend_crew.tools.tables.find import find_tables
+
+    project = Project(Files(listed))
+    endpoints, tables = find_endpoints(project), find_tables(project)
+    return Scan(
+        survey=stack.survey(root),
+        endpoints=endpoints.endpoints,
+        tables=tables.tables,
+        unresolved=tuple(dict.fromkeys((*endpoints.unresolved, *tables.unresolved))),
+        index=build(listed, store, feature, MAP_TOKENS),
+    )
+
+
 def as_json(found: Scan) -> dict[str, Any]:
     """One object of a stable form, described in docs/analysis.md."""
-    index = found.index
+    index, survey = found.index, found.survey
     return {
         "schema": SCHEMA,
-        "complete": index.complete,
+        "complete": index.complete and survey.complete,
         "files": index.files,
         "languages": dict(index.languages),
         "skipped": {
             reason: {"files": number, "examples": list(some)} for reason, (number, some) in index.skipped.items()
         },
-        "facts": [asdict(fact) for fact in found.facts],
+        "facts": [asdict(fact) for fact in survey.facts],
+        "traps": [asdict(trap) for trap in survey.traps],
+        "services": [asdict(service) for service in survey.services],
+        "endpoints": [asdict(endpoint) for endpoint in found.endpoints],
+        "tables": [asdict(table) for table in found.tables],
+        "unresolved": [asdict(one) for one in found.unresolved],
         "definitions": index.definitions,
         "layering": asdict(index.layering) if index.layering else None,
         "map": [asdict(place) for place in index.places],
@@ -85,10 +115,45 @@ def brief(found: Scan, feature: str = "", budget: int = BRIEF_TOKENS) -> str:
 
 def _parts(found: Scan, words: Sequence[str]) -> Iterable[tuple[str, Sequence[str], float]]:
     """Title, lines best first, and the share of what is left that they may take."""
-    facts = [f"{one.kind}: {one.value} ({one.confidence}) {one.path}:{one.line}" for one in found.facts]
-    yield "What it is built with", facts, 0.3
-    yield "Layers, the top first", layer_lines(found.index), 0.3
+    yield "What it is built with", fact_lines(found.survey), 0.25
+    yield "What must not be taken for a fact", [trap.summary for trap in found.survey.traps], 0.15
+    yield "Layers, the top first", layer_lines(found.index), 0.15
+    yield "Endpoints", _concerned(endpoint_lines(found.endpoints), words), 0.4
+    yield "Tables", _concerned(table_lines(found.tables), words), 0.4
     yield "Definitions that matter", render(found.index.places).splitlines(), 1.0
+
+
+def _concerned(lines: Sequence[str], words: Sequence[str]) -> Sequence[str]:
+    """The lines in their order, those with words of the feature first."""
+    return sorted(lines, key=lambda line: -sum(word in line.lower() for word in words))
+
+
+def fact_lines(survey: Survey) -> list[str]:
+    """The facts, one a line."""
+    return [f"{one.kind}: {one.value} ({one.confidence}) {one.path}:{one.line}" for one in survey.facts]
+
+
+def endpoint_lines(endpoints: Sequence[Endpoint]) -> list[str]:
+    """The endpoints, one a line: method, path, handler, place, and what guards them."""
+    return [
+        f"{one.method} {one.path} {one.handler} {one.file}:{one.line}"
+        f"{f' auth: {one.auth}' if one.auth else ''}{'' if one.certain else ' (not certain)'}"
+        for one in endpoints
+    ]
+
+
+def table_lines(tables: Sequence[Table]) -> list[str]:
+    """The tables, one a line: name, place, and the columns with their types."""
+    return [
+        f"{one.name} {one.file}:{one.line} ({', '.join(_column(column) for column in one.columns)})"
+        f"{'' if one.certain else ' (not certain)'}"
+        for one in tables
+    ]
+
+
+def _column(column: Column) -> str:
+    marks = " pk" if column.primary_key else f" -> {column.references}" if column.references else ""
+    return f"{column.name} {column.type}{marks}"
 
 
 def layer_lines(index: Index) -> list[str]:
