@@ -63,7 +63,10 @@ def survey(root: Path) -> Survey:
         if found.sources or found.facts:
             parts.append(_service(scan, path, found))
     several = [one for one in parts if one.role != "shared"]
-    facts = _ordered(_merged([_counted(one) for one in parts]))
+    rare = _rare(scan.tree)
+    facts = _ordered(
+        fact for fact in _merged([_counted(one) for one in parts]) if fact.value not in rare or fact.kind != "language"
+    )
     traps = tuple(trap for one in parts for trap in one.traps)
     return Survey(facts, traps, tuple(several or parts), scan.tree.complete)
 
@@ -81,6 +84,12 @@ def detect(root: Path) -> tuple[Fact, ...]:
 def has_backend(facts: Sequence[Fact]) -> bool:
     """Whether the facts show a server side: a web framework, a server or an object mapper."""
     return any(fact.kind in _BACKEND for fact in facts)
+
+
+def _rare(tree: Tree) -> frozenset[str]:
+    """Languages with less than one in fifty of a repository's sources: a script in a folder of its own."""
+    total = sum(map(len, tree.languages.values()))
+    return frozenset(language for language, paths in tree.languages.items() if len(paths) * 50 < total)
 
 
 def _counted(one: Service) -> tuple[Fact, ...]:
@@ -108,7 +117,7 @@ def _service(scan: _Scan, path: str, found: Found) -> Service:
     judged = judge(found, scan.tree.complete)
     facts = list(judged.facts)
     shapes, broken = patterns(scan.root, found.sources)
-    facts += [*shapes, *_commands(judged.facts)]
+    facts = [*(_by_manager(fact, judged.facts) for fact in facts), *shapes, *_commands(judged.facts)]
     names = tuple(scan.units[path].names)
     return Service(
         path, _role(found, (*judged.facts, *judged.held)), names, _ordered(iter(facts)), (*judged.traps, *broken)
@@ -125,6 +134,15 @@ def _role(found: Found, facts: Sequence[Fact]) -> str:
     if any(fact.kind == "frontend" for fact in facts):
         return "frontend"
     return "library" if found.sources else "shared"
+
+
+def _by_manager(fact: Fact, facts: Sequence[Fact]) -> Fact:
+    """A script of package.json is started by the package manager that the lock file is of."""
+    if (fact.kind, fact.value) != ("test_command", "npm test"):
+        return fact
+    managers = {one.value for one in facts if one.kind == "package_manager"}
+    other = next((name for name in ("yarn", "pnpm", "bun") if name in managers and "npm" not in managers), "npm")
+    return replace(fact, value=f"{other} {'run ' if other == 'bun' else ''}test")
 
 
 def _commands(facts: Sequence[Fact]) -> Iterator[Fact]:

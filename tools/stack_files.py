@@ -14,6 +14,7 @@ from backend_crew.tools.manifests import is_manifest
 from backend_crew.tools.stack_facts import Fact
 
 _FILE_LIMIT = 500_000
+_LOCK_HEAD = 4_096
 _SOURCE_FILES = 3_000
 _OTHER_FILES = 3_000
 _TEST_FILES = 60
@@ -24,6 +25,7 @@ _DEPTH_LIMIT = 40
 
 _ASIDE = re.compile(
     r"(^|/)(tests?|spec|specs|__tests__|e2e|examples?|samples?|docs?|bench|benchmarks?|fixtures|testdata|testing)/"
+    r"|(^|/)scripts?/[^/]+\.(py|js|ts|mjs|rb|go)$"
     r"|(^|/)(test_[^/]*|conftest\.py)$|_test\.\w+$|\.(test|spec|e2e-spec)\.\w+$|_spec\.rb$|Tests?\.(java|kt|php|cs)$"
 )
 _TESTS = re.compile(
@@ -42,7 +44,11 @@ _SECRET = re.compile(r"://[^\s/@\"']+@|(password|passwd|secret|token|api_?key)[\
 
 def is_aside(path: str) -> bool:
     """Whether a file is a test, an example or documentation: what it uses is not what the service is built with."""
-    return _ASIDE.search(path) is not None
+    # Below src/main the folders are packages: org/springframework/samples is no sample.
+    before, main, name = path.rpartition("src/main/")
+    return _ASIDE.search(before if main else path) is not None or (
+        bool(main) and _ASIDE.search(name.rpartition("/")[2]) is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -179,9 +185,10 @@ def read(root: Path, path: str) -> File | None:
         return None
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _FILE_LIMIT:
+        lock = path.rpartition("/")[2] in stack_rules.rules().locks
+        if not stat.S_ISREG(status.st_mode) or (status.st_size > _FILE_LIMIT and not lock):
             return None
-        data = stream.read(_FILE_LIMIT)
+        data = stream.read(_LOCK_HEAD if lock else _FILE_LIMIT)
     if b"\0" in data:
         return None
     return File(path, data.decode("utf-8", errors="replace").replace("\r\n", "\n"))

@@ -15,6 +15,8 @@ _IMPORT = re.compile(
     r"""^[^\n]*?\b(import|from|require|require_relative|use|using)\b[^\n]*|^\s+(\w+ )?"[\w./-]+"$""", re.MULTILINE
 )
 
+_WORDS = re.compile(r"[A-Z]?[a-z]+")
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -24,6 +26,7 @@ class Pattern:
     parts: Mapping[str, frozenset[str]]
     imports: tuple[str, str]
     never: tuple[str, str] | None
+    files: bool
 
     def names(self, part: str) -> frozenset[str]:
         """The folder names of a part, or of several joined by "|"."""
@@ -38,6 +41,7 @@ def _known() -> tuple[Pattern, ...]:
             {name: frozenset(names.split()) for name, names in one["parts"].items()},
             (one["imports"][0], one["imports"][1]),
             (one["never"][0], one["never"][1]) if "never" in one else None,
+            one.get("files", False),
         )
         for value, one in stack_rules.document()["patterns"].items()
     )
@@ -45,13 +49,17 @@ def _known() -> tuple[Pattern, ...]:
 
 def patterns(root: Path, sources: Sequence[str]) -> tuple[tuple[Fact, ...], tuple[Trap, ...]]:
     """The patterns that a unit's sources show, each with an import that proves it, and imports that break one."""
-    by_place: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for path in sources:
-        for place in _places(path):
-            by_place.setdefault(place, []).append(path)
+        for place in dict.fromkeys(path.split("/")[:-1]):
+            folders.setdefault(place, []).append(path)
+        for place in dict.fromkeys(_places(path)):
+            places.setdefault(place, []).append(path)
     facts: list[Fact] = []
     traps: list[Trap] = []
     for pattern in _known():
+        by_place = places if pattern.files else folders
         if not all(names & by_place.keys() for names in pattern.parts.values()):
             continue
         fact = _import(root, pattern, pattern.imports, by_place, f"architecture.{_slug(pattern.value)}.imports")
@@ -113,9 +121,9 @@ def _modules(root: Path, sources: Sequence[str]) -> Fact | None:
     parts: dict[str, dict[str, str]] = {}
     for path in sources:
         folder, _, name = path.rpartition("/")
-        for word in re.split(r"[._-]", name)[:-1]:
+        for word in _WORDS.findall(name.rpartition(".")[0]):
             for part, names in words.items():
-                if word in names:
+                if word.lower() in names:
                     parts.setdefault(folder, {}).setdefault(part, path)
     whole: dict[str, list[str]] = {}
     for folder, found in sorted(parts.items()):

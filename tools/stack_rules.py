@@ -17,7 +17,10 @@ _SEPARATORS = {"py": ".", "js": "/", "go": "/", "jvm": ".", "rb": "/", "php": "\
 
 @dataclass(frozen=True)
 class Library:
-    """A library under its names: `pypi:`, `npm:`, … declare it, `py:`, `js:`, … import it (prefixes); `go:` does both."""
+    """A library under its names: `pypi:`, `npm:`, … declare it, `py:`, `js:`, … import it (prefixes); `go:` does both.
+
+    `npm:` and `cargo:` packages are imported under their own names, so those need no second name.
+    """
 
     kind: str
     value: str
@@ -31,7 +34,10 @@ class Library:
     @property
     def imports(self) -> tuple[str, ...]:
         """The module prefixes whose import proves the use, as dialect:prefix."""
-        return tuple(name for name in self.names if name.partition(":")[0] in (*_IMPORTS, "go"))
+        own = [name for name in self.names if name.partition(":")[0] in (*_IMPORTS, "go")]
+        own += [f"js:{name[4:]}" for name in self.names if name.startswith("npm:")]
+        own += [f"rs:{name[6:].replace('-', '_')}" for name in self.names if name.startswith("cargo:")]
+        return tuple(dict.fromkeys(own))
 
 
 @dataclass(frozen=True)
