@@ -11,12 +11,16 @@ from pathlib import PurePosixPath
 Declared = Iterator[tuple[str, int]]
 
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_PYPI_NAME = re.compile(r"(?:^\s*|[\"'])([A-Za-z0-9](?:[\w.-]*\w)?)(?=\s*(?:[\"'=<>!~;\[ (@]|$))")
+_KEY = re.compile(r"^\s*[\"']?([\w.-]+)[\"']?\s*=")
+_JSON_KEY = re.compile(r'"([^"]+)"\s*:')
+_CARGO_NAME = re.compile(r"^\s*(?:\[[\w.-]*dependencies\.)?[\"']?([\w-]+)[\"'\].]?\s*(?:=|\.|$)")
 _LINE_PATTERNS = {
     "go": r"^\s*(?:require\s+)?([a-z0-9.-]+\.[a-z]+/\S+)\s+v\d",
     "maven": r"<artifactId>\s*([^<\s]+)\s*</artifactId>",
     "gradle": r"[\"'](?:[\w.-]+:([\w.-]+)(?::[^\"']*)?|(org\.springframework\.boot))[\"']",
     "gem": r"^\s*gem\s*\(?\s*[\"']([^\"']+)[\"']",
-    "nuget": r"<PackageReference\s[^>]*Include=\"([^\"]+)\"",
+    "nuget": r"<PackageReference\s[^>]{0,300}Include=\"([^\"]+)\"",
     "hex": r"\{\s*:(\w+)\s*,",
 }
 
@@ -38,7 +42,8 @@ def borrowed(path: str, text: str) -> frozenset[str]:
     name = PurePosixPath(path).name
     if name == "go.mod":
         return frozenset(
-            f"go:{match}" for match in re.findall(r"^\s*(?:require\s+)?(\S+)\s+v\S+\s*//\s*indirect", text, re.M)
+            f"go:{match}"
+            for match in re.findall(r"^[ \t]*(?:require[ \t]+)?(\S+)[ \t]+v\S+[ \t]*//[ \t]*indirect", text, re.M)
         )
     if _reader(path) is not _requirements:
         return frozenset()
@@ -70,8 +75,8 @@ def requirement_name(requirement: str) -> str | None:
 
 
 def _reader(path: str) -> Callable[[str], Declared] | None:
-    name = PurePosixPath(path).name
-    if re.fullmatch(r"requirements.*\.(txt|in)", name) or re.search(r"(^|/)requirements/[^/]+\.(txt|in)$", path):
+    name = path.rpartition("/")[2]
+    if name.endswith((".txt", ".in")) and (name.startswith("requirements") or path.endswith(f"requirements/{name}")):
         return _requirements
     if name.endswith(".csproj"):
         return _lines("nuget", "nuget")
@@ -137,26 +142,28 @@ def python_requirements(document: Mapping[str, object]) -> Iterator[tuple[str, s
             yield where, normal_name(name), json.dumps(value, sort_keys=True, default=str)
 
 
-def _located(ecosystem: str, names: Iterable[str], text: str, before: str, after: str) -> Declared:
-    """Each name with the first line that holds it between the two patterns; line 1 where it is written otherwise."""
-    lines = text.split("\n")
+def _located(ecosystem: str, names: Iterable[str], text: str, written: re.Pattern[str]) -> Declared:
+    """Each name with the first line where it is written as a name (group 1); nothing where it is spelled otherwise."""
+    normal = normal_name if ecosystem == "pypi" else str
+    lines: dict[str, int] = {}
+    # One pass over the text: a search for each name would cost names times lines.
+    for number, line in enumerate(text.split("\n"), start=1):
+        for match in written.finditer(line):
+            lines.setdefault(normal(match.group(1)), number)
     for name in names:
-        spelled = re.sub(r"[-_.]+", "[-_.]+", name) if ecosystem == "pypi" else re.escape(name)
-        pattern = re.compile(before + spelled + after, re.IGNORECASE)
-        line = next((number for number, line in enumerate(lines, start=1) if pattern.search(line)), None)
-        if line is not None:
-            yield f"{ecosystem}:{name}", line
+        if name in lines:
+            yield f"{ecosystem}:{name}", lines[name]
 
 
 def _pyproject(text: str) -> Declared:
     names = dict.fromkeys(name for _, name, _ in python_requirements(_toml(text)))
-    yield from _located("pypi", names, text, r"(^\s*|[\"'])", r"\s*([\"'=<>!~;\[ (@]|$)")
+    yield from _located("pypi", names, text, _PYPI_NAME)
 
 
 def _pipfile(text: str) -> Declared:
     document = _toml(text)
     names = [normal_name(name) for key in ("packages", "dev-packages") for name in _table(document, key)]
-    yield from _located("pypi", names, text, r"^\s*[\"']?", r"[\"']?\s*=")
+    yield from _located("pypi", names, text, _KEY)
 
 
 def _setup_cfg(text: str) -> Declared:
@@ -196,7 +203,7 @@ def _json_tables(ecosystem: str, keys: tuple[str, ...]) -> Callable[[str], Decla
         except (ValueError, RecursionError):
             return
         names = dict.fromkeys(name for key in keys for name in _table(document, key))
-        yield from _located(ecosystem, names, text, r'"', r'"\s*:')
+        yield from _located(ecosystem, names, text, _JSON_KEY)
 
     return read
 
@@ -206,7 +213,7 @@ def _cargo(text: str) -> Declared:
     places = (("dependencies",), ("workspace", "dependencies"), ("dev-dependencies",))
     tables = [_table(document, *keys) for keys in places]
     names = dict.fromkeys(name for table in tables for name in table)
-    yield from _located("cargo", names, text, r"^\s*(\[[\w.-]*dependencies\.)?[\"']?", r"[\"'\].]?\s*(=|\.|$)")
+    yield from _located("cargo", names, text, _CARGO_NAME)
 
 
 _READERS: Mapping[str, Callable[[str], Declared]] = {

@@ -15,7 +15,7 @@ _MANIFESTS = frozenset(
 _PYTHON = frozenset({"pyproject.toml", "setup.py", "requirements.txt", "Pipfile"})
 _COMPOSE = re.compile(r"(^|/)(docker-)?compose[^/]*\.ya?ml$")
 _NAME = re.compile(
-    r"""^\s*"?name"?\s*[:=]\s*["']([^"'\n]+)["']|^module\s+(\S+)|^\s*<artifactId>([^<]+)</artifactId>|^\s*app:\s*:(\w+)""",
+    r"""^[ \t]*"?name"?[ \t]*[:=][ \t]*["']([^"'\n]+)["']|^module[ \t]+(\S+)|^[ \t]*<artifactId>([^<\n]+)</artifactId>|^[ \t]*app:[ \t]*:(\w+)""",
     re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
@@ -55,12 +55,13 @@ def units(paths: Sequence[str]) -> dict[str, Unit]:
     python = {folder for folder, names in folders.items() if names & _PYTHON}
     for folder, names in sorted(folders.items()):
         # Django's manage.py often lies below the folder that declares the dependencies.
-        if names != {"manage.py"} or not any(above in python for above in _above(folder)):
+        if names != {"manage.py"} or not any(outer in python for outer in above(folder)):
             found[folder] = Unit(folder, [folder.rpartition("/")[2]] if folder else [])
     return found
 
 
-def _above(folder: str) -> Iterable[str]:
+def above(folder: str) -> Iterable[str]:
+    """The folders that a folder or a file lies in, innermost first, the root ("") last."""
     while folder:
         folder = folder.rpartition("/")[0]
         yield folder
@@ -68,7 +69,7 @@ def _above(folder: str) -> Iterable[str]:
 
 def owner(known: Mapping[str, Unit], path: str) -> Unit:
     """The innermost unit that a path lies in."""
-    for folder in _above(path):
+    for folder in above(path):
         if folder in known:
             return known[folder]
     return known[""]
@@ -109,6 +110,8 @@ def _built(text: str) -> list[tuple[str, str]]:
             step, service, building = indent, key, 0
         elif inside and key == "build":
             building = indent
+            if inline := re.match(r"\{.{0,200}?context:\s*([^,}\s]+)", value):
+                value = inline.group(1).strip("\"'")
             if value and not value.startswith(("&", "*", "{")):
                 found.append((service, value))
         elif inside and key == "context" and building and indent > building and value:

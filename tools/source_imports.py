@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 _PYTHON = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(.*)|import[ \t]+(.+))$", re.MULTILINE)
 _COMMENT = re.compile(r"[ \t]*(?://|\*|/\*)")
 _OTHERS = {
-    "js": re.compile(r"""\b(?:from|import|require)\b\s*\(?\s*["']([^"'\n]+)["']"""),
+    "js": re.compile(r"""\b(?:from|import|require)\b\s{0,20}\(?\s{0,20}["']([^"'\n]+)["']"""),
     "go": re.compile(r"""^[ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?"([^"\n]+)"[ \t]*(?://.*)?$""", re.MULTILINE),
     "jvm": re.compile(r"^[ \t]*import[ \t]+(?:static[ \t]+)?([\w.]+)", re.MULTILINE),
     "rb": re.compile(r"""^[ \t]*require[ \t]*\(?[ \t]*["']([^"'\n]+)["']""", re.MULTILINE),
@@ -42,7 +42,7 @@ def imports(dialect: str, text: str, wanted: Callable[[str], bool]) -> Iterator[
 
 def _python(text: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bool]]:
     """Names by regex first, since parsing is slow; then the tree, so that a docstring's example is no import."""
-    rough = [(name, line) for name, line in _rough_python(text) if wanted(name)]
+    rough = [(name, text.count("\n", 0, at) + 1) for name, at in _rough_python(text) if wanted(name)]
     if not rough:
         return
     try:
@@ -56,16 +56,18 @@ def _python(text: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int
 
 
 def _rough_python(text: str) -> Iterator[tuple[str, int]]:
+    """Names with the offsets of their statements."""
     for match in _PYTHON.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
+        at = match.start()
         module, names, plain = match.groups()
         if module is None:
-            yield from ((part.split()[0], line) for part in plain.split(",") if part.split())
+            yield from ((part.split()[0], at) for part in plain.split(",") if part.split())
             continue
-        yield module, line
+        yield module, at
         if names.lstrip().startswith("("):
-            names = text[match.start(2) :].partition(")")[0]
-        yield from ((f"{module}.{name}", line) for name in re.findall(r"\w+", names))
+            # Bounded: a bracket that is never closed would be read again for each line.
+            names = text[match.start(2) : match.start(2) + 5_000].partition(")")[0]
+        yield from ((f"{module}.{name}", at) for name in re.findall(r"\w+", names))
 
 
 def _tree_imports(tree: ast.Module) -> Iterator[tuple[str, int]]:

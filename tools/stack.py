@@ -12,7 +12,7 @@ from backend_crew.tools.stack_facts import Fact, Service, Survey
 from backend_crew.tools.stack_files import File, Tree, is_aside, read, walk
 from backend_crew.tools.stack_patterns import patterns
 from backend_crew.tools.stack_rules import Mark
-from backend_crew.tools.stack_traps import Found, judge
+from backend_crew.tools.stack_traps import Found, Judged, judge
 
 _KINDS = ("language", "package_manager", "build", "framework", "server", "frontend", "architecture", "api",
           "api_versioning", "api_errors", "api_pagination", "orm", "query", "database", "cache", "queue", "broker",
@@ -54,6 +54,10 @@ class _Scan:
     def of(self, path: str) -> Found:
         return self.found[monorepo.owner(self.units, path).path]
 
+    def judged(self, unit: str) -> Judged:
+        above = [self.found[folder] for folder in monorepo.above(unit) if folder in self.found]
+        return judge(self.found[unit], self.tree.complete, above)
+
 
 def survey(root: Path) -> Survey:
     """The facts, traps and services of a repository, found in one bounded pass; ToolRefused for a missing folder."""
@@ -75,8 +79,8 @@ def detect(root: Path) -> tuple[Fact, ...]:
     """The facts of a repository as prompts show them, what is only declared included; best evidence each, by kind."""
     scan = _scan(root)
     facts: list[tuple[Fact, ...]] = []
-    for _, found in sorted(scan.found.items()):
-        judged = judge(found, scan.tree.complete)
+    for path in sorted(scan.found):
+        judged = scan.judged(path)
         facts += [judged.facts, judged.held]
     return _ordered(fact for fact in _merged(facts) if fact.kind in _PROMPTED)
 
@@ -114,7 +118,7 @@ def _ordered(facts: Iterator[Fact]) -> tuple[Fact, ...]:
 
 
 def _service(scan: _Scan, path: str, found: Found) -> Service:
-    judged = judge(found, scan.tree.complete)
+    judged = scan.judged(path)
     facts = list(judged.facts)
     shapes, broken = patterns(scan.root, found.sources)
     facts = [*(_by_manager(fact, judged.facts) for fact in facts), *shapes, *_commands(judged.facts)]
@@ -176,9 +180,9 @@ def _scan(root: Path) -> _Scan:
             continue
         found = scan.of(path)
         monorepo.name_units(scan.units, file)
-        lock = path.rpartition("/")[2] in rules.locks
+        lock, aside = path.rpartition("/")[2] in rules.locks, is_aside(path)
         for mark in index.of(path):
-            if not found.done(mark.kind, mark.value, likely=mark.likely, aside=is_aside(path)):
+            if not found.done(mark.kind, mark.value, likely=mark.likely, aside=aside):
                 _from_mark(file, mark, found, lock)
         if is_manifest(path):
             _from_manifest(file, found)
@@ -235,7 +239,7 @@ def _local(sources: Sequence[str], unit: str) -> Iterator[str]:
 def _from_mark(file: File, mark: Mark, found: Found, lock: bool) -> None:
     if lock and mark.kind != "package_manager":
         return
-    if mark.needs and not any(text in file.text for text in mark.needs):
+    if not mark.possible(file.text):
         return
     match = next((one for one in mark.line.finditer(file.text) if not file.is_comment(one)), None)
     if match is None or (mark.also and not mark.also.search(file.text)):
@@ -254,6 +258,7 @@ def _from_manifest(file: File, found: Found) -> None:
     rules = stack_rules.rules()
     for_others = borrowed(file.path, file.text)
     for name, line in declared(file.path, file.text):
+        found.ecosystems.add(name.partition(":")[0])
         for library in rules.declares(name):
             rule = stack_rules.rule_id(library.kind, library.value, "declared")
             # A linter is used by being declared: it is never imported.

@@ -117,24 +117,19 @@ def walk(root: Path) -> Tree:
                 sources.append(path)
             elif is_manifest(path) or path.rpartition("/")[2] in rules.locks or index.of(path):
                 others.append(path)
-    sources = [path for path in sources if not _GENERATED.search(path)]
-    for path in sorted(sources):
-        if not _TOOLING.search(path) and not is_aside(path):
+    sources = sorted(path for path in sources if not _GENERATED.search(path))
+    own = [path for path in sources if not is_aside(path)]
+    for path in own:
+        if not _TOOLING.search(path):
             tree.languages.setdefault(rules.languages[stack_rules.suffix(path)], []).append(path)
     others.sort(key=lambda path: (path.count("/"), path))
-    chosen = _chosen(sources)
     # An example of an environment file says least, so it is asked last.
     examples = [path for path in others if "env" in path.rpartition("/")[2]]
-    read_first = [path for path in others[:_OTHER_FILES] if path not in examples]
-    tree.paths = [*read_first, *chosen, *examples[:_EXAMPLE_FILES]]
-    tree.complete = seen <= _WALK_LIMIT and len(others) <= _OTHER_FILES and len(chosen) == _own(sources)
+    late = set(examples)
+    first = [path for path in others[:_OTHER_FILES] if path not in late]
+    tree.paths = [*first, *_share(own), *_tests(sources, own), *examples[:_EXAMPLE_FILES]]
+    tree.complete = seen <= _WALK_LIMIT and len(others) <= _OTHER_FILES and len(own) <= _SOURCE_FILES
     return tree
-
-
-def _own(sources: Sequence[str]) -> int:
-    """How many sources would be read without the bound on those of the service itself."""
-    aside = sum(map(is_aside, sources))
-    return len(sources) - max(aside - _TEST_FILES, 0)
 
 
 def _listed(root: Path, folder: str, skipped: frozenset[str]) -> tuple[list[str], list[str]]:
@@ -142,7 +137,7 @@ def _listed(root: Path, folder: str, skipped: frozenset[str]) -> tuple[list[str]
     files: list[str] = []
     inner: list[str] = []
     try:
-        with os.scandir(root / folder) as entries:
+        with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if not entry.name.isprintable():  # not UTF-8, or made to deceive: no fact can point at it
@@ -159,20 +154,22 @@ def _listed(root: Path, folder: str, skipped: frozenset[str]) -> tuple[list[str]
     return sorted(files), sorted(inner)
 
 
-def _chosen(sources: Sequence[str]) -> list[str]:
-    """The sources to read: all where they are few, else an equal share of each folder at the top, shallow ones first."""
-    own = sorted(path for path in sources if not is_aside(path))
-    aside = sorted(path for path in sources if is_aside(path))
-    # Tests first: a few of them tell the runner, examples tell nothing that counts.
-    aside.sort(key=lambda path: _TESTS.search(path) is None)
-    if len(own) > _SOURCE_FILES:
-        by_part: dict[str, list[str]] = {}
-        for path in own:
-            by_part.setdefault("/".join(path.split("/")[:2]) if path.count("/") > 1 else "", []).append(path)
-        share = max(_SOURCE_FILES // len(by_part), 1)
-        kept = [path for part in by_part.values() for path in sorted(part, key=lambda one: one.count("/"))[:share]]
-        own = sorted(kept[:_SOURCE_FILES])
-    return [*own, *aside[:_TEST_FILES]]
+def _share(own: Sequence[str]) -> list[str]:
+    """The sources of the service: all where they are few, else an equal share of each part, shallow ones first."""
+    if len(own) <= _SOURCE_FILES:
+        return list(own)
+    parts: dict[str, list[str]] = {}
+    for path in own:
+        parts.setdefault("/".join(path.split("/")[:2]) if path.count("/") > 1 else "", []).append(path)
+    share = max(_SOURCE_FILES // len(parts), 1)
+    kept = [path for part in parts.values() for path in sorted(part, key=lambda one: one.count("/"))[:share]]
+    return sorted(kept[:_SOURCE_FILES])
+
+
+def _tests(sources: Sequence[str], own: Sequence[str]) -> list[str]:
+    """A few of the other sources: tests first, which tell the runner; examples tell nothing that counts."""
+    aside = sorted(set(sources).difference(own))
+    return sorted(aside, key=lambda path: _TESTS.search(path) is None)[:_TEST_FILES]
 
 
 def read(root: Path, path: str) -> File | None:
@@ -180,7 +177,7 @@ def read(root: Path, path: str) -> File | None:
     if is_read_denied(path):
         return None
     try:
-        descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(f"{root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     with os.fdopen(descriptor, "rb") as stream:

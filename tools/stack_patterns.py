@@ -12,7 +12,7 @@ from backend_crew.tools.stack_files import read
 
 _READ_LIMIT = 60
 _IMPORT = re.compile(
-    r"""^[^\n]*?\b(import|from|require|require_relative|use|using)\b[^\n]*|^\s+(\w+ )?"[\w./-]+"$""", re.MULTILINE
+    r"""^[^\n]*?\b(import|from|require|require_relative|use|using)\b[^\n]*|^[ \t]+(\w+ )?"[\w./-]+"$""", re.MULTILINE
 )
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+")

@@ -40,7 +40,7 @@ class Library:
         return tuple(dict.fromkeys(own))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mark:
     """What shows a fact in a file that a glob matches: a line, or with the default line that the file says anything."""
 
@@ -53,6 +53,13 @@ class Mark:
     also: re.Pattern[str] | None = None
     unless: re.Pattern[str] | None = None
     likely: bool = False
+
+    def possible(self, text: str) -> bool:
+        """Whether a text holds one of the substrings without which the line cannot be there."""
+        for word in self.needs:  # a loop: this is asked for every mark of every file
+            if word in text:
+                return True
+        return not self.needs
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """From what the rules found in one unit to facts and traps: what is only declared, borrowed, doubled or out of place."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backend_crew.tools import stack_rules
@@ -30,6 +30,7 @@ class Found:
     declared: dict[str, list[Fact]] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     dialects: set[str] = field(default_factory=set)
+    ecosystems: set[str] = field(default_factory=set)
 
     def add(self, fact: Fact) -> None:
         """Keep a fact where it is better than what is known."""
@@ -52,7 +53,8 @@ class Found:
     def done(self, kind: str, value: str, *, likely: bool, aside: bool) -> bool:
         """Whether another look can bring nothing better."""
         if aside and kind not in _FROM_ASIDE and value != "OpenAPI document":
-            return (kind, value) in self.aside or (kind, value) in self.facts
+            known = self.facts.get((kind, value))
+            return (kind, value) in self.aside or (known is not None and known.confidence == "certain")
         known = self.facts.get((kind, value))
         return known is not None and (likely or known.confidence == "certain")
 
@@ -66,7 +68,7 @@ class Judged:
     traps: tuple[Trap, ...]
 
 
-def judge(found: Found, complete: bool, above: Iterable[Found] = ()) -> Judged:
+def judge(found: Found, complete: bool, above: Sequence[Found] = ()) -> Judged:
     """The facts of a unit and its traps; `above` are the units whose manifests count for it too."""
     facts = dict(found.facts)
     declared: dict[str, list[Fact]] = {}
@@ -82,10 +84,10 @@ def judge(found: Found, complete: bool, above: Iterable[Found] = ()) -> Judged:
     traps += _marked(facts)
     traps += _from_aside(found, facts)
     traps += _borrowed(found, facts)
+    traps += _tables(facts)
     traps += _doubled(facts)
     traps += _declared_twice(found)
-    traps += _undeclared(facts, declared)
-    traps += _tables(facts)
+    traps += _undeclared(facts, declared, frozenset().union(*(one.ecosystems for one in (found, *above))))
     return Judged(tuple(facts.values()), tuple(held), tuple(traps))
 
 
@@ -141,12 +143,9 @@ def _marked(facts: dict[Key, Fact]) -> Iterator[Trap]:
 
 def _from_aside(found: Found, facts: Mapping[Key, Fact]) -> Iterator[Trap]:
     for key, fact in found.aside.items():
-        if (
-            fact.kind in ("framework", "orm")
-            and key not in facts
-            and not fact.rule.endswith(".declared")
-            and key not in found.facts
-        ):
+        elsewhere = key in facts or key in found.facts or key in found.borrowed
+        over = any((fact.kind, parent) in facts for parent in stack_rules.rules().under.get(fact.value, ()))
+        if fact.kind in ("framework", "orm") and not (elsewhere or over) and not fact.rule.endswith(".declared"):
             yield Trap("trap.only-in-tests", f"{fact.value} is used by tests or examples alone", (fact,))
 
 
@@ -198,7 +197,10 @@ def _doubled(facts: Mapping[Key, Fact]) -> Iterator[Trap]:
 def _declared_twice(found: Found) -> Iterator[Trap]:
     """The same framework or mapper in two manifests of a unit, with words that differ."""
     for package, places in found.declared.items():
-        paths = {fact.path: fact for fact in places if fact.kind in ("framework", "orm")}
+        # requirements.txt is what pip-compile makes of requirements.in.
+        paths = {
+            fact.path: fact for fact in places if fact.kind in ("framework", "orm") and not fact.path.endswith(".in")
+        }
         if len(paths) > 1 and len({_spelled(fact.quote) for fact in paths.values()}) > 1:
             where = " and ".join(sorted(paths))
             name = package.partition(":")[2]
@@ -209,9 +211,10 @@ def _spelled(quote: str) -> str:
     return quote.lower().strip(" \"',").partition(" #")[0].replace(" ", "")
 
 
-def _undeclared(facts: Mapping[Key, Fact], declared: Mapping[str, list[Fact]]) -> Iterator[Trap]:
+def _undeclared(
+    facts: Mapping[Key, Fact], declared: Mapping[str, list[Fact]], ecosystems: frozenset[str]
+) -> Iterator[Trap]:
     """Configured or imported, while the manifests, which declare other things, do not have it."""
-    ecosystems = {name.partition(":")[0] for name in declared}
     known = {(fact.kind, fact.value) for places in declared.values() for fact in places}
     for fact in facts.values():
         if fact.kind == "tests" and _RUNNERS.get(fact.value) in ecosystems and ("tests", fact.value) not in known:
