@@ -6,7 +6,8 @@ import pytest
 from verification.audit_corpus import Outcome, figures, outcomes
 
 from backend_crew.tools.audit.check import Audit, Routes, audit
-from backend_crew.tools.audit.guards import GuardedRoute
+from backend_crew.tools.audit.guards import GuardedRoute, guarded
+from backend_crew.tools.endpoints.find import find_endpoints
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,17 @@ def test_an_old_route_that_loses_its_guard_is_an_error() -> None:
     after = (_route("/v1/orders", ""), OLD[1])
     found = audit(Path("none"), Path("none"), [], routes=Routes(OLD, after)).findings
     assert [one.rule for one in found] == ["auth-removed"]
+
+
+def test_guards_are_read_from_the_source() -> None:
+    files = {
+        "app.py": b"from fastapi import Depends, FastAPI\nfrom fastapi.security import HTTPBearer\napp = FastAPI()\n"
+        b"user = HTTPBearer()\n"
+        b"@app.get('/orders/{order_id}')\ndef one(order_id: int, who=Depends(user)): ...\n"
+        b"@app.get('/orders')\ndef every(): ...\n"
+    }
+    routes = guarded(find_endpoints(files))
+    assert [(one.path, bool(one.guard)) for one in routes] == [("/orders/{}", True), ("/orders", False)]
+    assert [one.rule for one in audit(Path("none"), Path("none"), [], routes=Routes((), routes)).findings] == [
+        "auth-missing"
+    ]

@@ -121,6 +121,30 @@ def test_an_answer_that_the_application_writes_itself_is_not_believed(sandbox: S
     assert built_api(place(sandbox, tmp_path)).source == "none"
 
 
+EXPRESS = """
+const express = require('express');
+const app = express();
+const v1 = express.Router();
+v1.post('/orders/:id/refunds', (req, res) => res.status(201).json({}));
+v1.get('/refunds', (req, res) => res.json([]));
+app.use('/v1', v1);
+module.exports = app;
+"""
+
+
+def test_an_express_application_is_known_by_its_source(sandbox: Sandbox, tmp_path: Path) -> None:
+    write(tmp_path, {"package.json": '{"dependencies": {"express": "5"}}', "app.js": EXPRESS})
+    at = Place(sandbox, tmp_path, tmp_path, find_runtime(tmp_path))
+    result = check(CONTRACT, at, at)
+    assert (result.status, result.source, rules(result.findings)) == (
+        "unknown",
+        "static routes",
+        [("not-compared", "warning")],
+    )
+    write(tmp_path, {"app.js": EXPRESS.replace("v1.get('/refunds'", "v1.get('/refund'")})
+    assert ("operation-missing", "error") in rules(check(CONTRACT, at, None).findings)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backend_crew.tools.audit.rules import RULES
 from backend_crew.tools.change_finding import ChangeFinding
+from backend_crew.tools.endpoints.protocol import EndpointScan
 
 # What callers use before they have credentials, or what machines ask.
 _OPEN = re.compile(
@@ -30,6 +31,21 @@ class GuardedRoute:
     def key(self) -> tuple[str, str]:
         """By which a route is known again."""
         return self.method, self.path
+
+
+def guarded(scan: EndpointScan) -> tuple[GuardedRoute, ...]:
+    """What a reading of the source says of the guards of its routes."""
+    return tuple(
+        GuardedRoute(
+            one.method,
+            re.sub(r"\{[^{}]*\}", "{}", one.template).rstrip("/") or "/",
+            one.file,
+            one.line,
+            one.auth,
+            one.certain,
+        )
+        for one in scan.endpoints
+    )
 
 
 def unguarded(

@@ -39,6 +39,7 @@ class BuiltApi:
     routes: tuple[Route, ...] = ()
     reason: str = ""
     sdl: str = field(default="", repr=False)
+    left_open: int = 0  # routes that the source makes in a way that it does not tell
 
     def operations(self, named: Sequence[Operation] = ()) -> tuple[Operation, ...]:
         """The operations of the document, then those routes that it does not have.

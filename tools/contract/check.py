@@ -11,6 +11,7 @@ from backend_crew.tools.contract.compare import compare
 from backend_crew.tools.contract.graphql import compare_graphql, root_fields, schema_file
 from backend_crew.tools.contract.operations import operations_of
 from backend_crew.tools.contract.running import ask
+from backend_crew.tools.contract.static_routes import static_api
 from backend_crew.tools.documents import read_document
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.sandbox import NoSandbox
@@ -39,16 +40,20 @@ def built_api(place: Place | NoSandbox, *, kind: Kind = "openapi", env: Mapping[
     """The interface of one tree, by the best way that works there."""
     if isinstance(place, NoSandbox):
         return nothing(f"no sandbox works here: {place.reason}")
-    applications = [one for one in find_applications(place.tree) if (one.framework == "GraphQL") == (kind == "graphql")]
-    if not applications and kind == "graphql" and (text := schema_file(place.tree)):
-        return BuiltApi("graphql", "GraphQL", sdl=text)
+    wanted = kind == "graphql"
+    applications = [one for one in find_applications(place.tree) if (one.framework == "GraphQL") == wanted]
     if not applications:
-        return nothing("no application was found that could be asked")
+        text = schema_file(place.tree) if wanted else ""
+        if text or wanted:
+            return BuiltApi("graphql", "GraphQL", sdl=text) if text else nothing("no schema was found", "GraphQL")
+        return static_api(place.tree, "no application was found that could be asked")
     try:
         with place.sandbox.box(place.tree, place.at, place.runtime, layered=True) as box:
-            return ask(box, applications, env)
+            found = ask(box, applications, env)
     except ToolError as error:
-        return nothing(str(error), applications[0].framework)
+        found = nothing(str(error), applications[0].framework)
+    # What the source says is less than the application knows, and more than nothing.
+    return static_api(place.tree, found.reason) if found.source == "none" and not wanted else found
 
 
 def check(

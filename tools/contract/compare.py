@@ -67,7 +67,10 @@ def _missing(sides: _Sides, operation: Operation, found: Sequence[Operation]) ->
     ]
     hint = f"; the path has {', '.join(methods)}" if methods else f"; there is {elsewhere[0]}" if elsewhere else ""
     text = f"{operation.title}: in the contract, not in the built API{hint}"
-    return _finding(sides.built, None, "operation-missing", "error", text, "add the operation as the contract has it")
+    if sides.built.left_open:
+        text += f"; the source leaves {sides.built.left_open} routes open, of which it may be one"
+    severity = "warning" if sides.built.left_open else "error"
+    return _finding(sides.built, None, "operation-missing", severity, text, "add the operation as the contract has it")
 
 
 def _operation(sides: _Sides, promised: Operation, found: Operation) -> Iterator[ChangeFinding]:
