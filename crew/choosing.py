@@ -10,7 +10,7 @@ from backend_crew.crew import settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.reporting import in_words
 from backend_crew.crew.settings import Options
-from backend_crew.tools import build_caches, runtime, testrun
+from backend_crew.tools import build_caches, runtime, test_setup, testrun
 from backend_crew.tools.engine import check_variable
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.testrun import TestCommand
@@ -91,7 +91,10 @@ def unconfirmed(root: Path) -> str:
     """Why no tests are run where no command was named or confirmed, with the flag that names one."""
     proposed = testrun.propose_commands(root)
     if not proposed:
-        return "no test command was found; name one with --test-command"
+        setup = test_setup.recommended(root)
+        return "no test command was found; name one with --test-command" + (
+            f". For tests, {setup.words()}" if setup else ""
+        )
     example = f'--test-command "{in_words(proposed[0].argv)}" ({proposed[0].evidence})'
     return f"no test command was confirmed; name it with --test-command, for example {example}"
 

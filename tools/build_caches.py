@@ -14,10 +14,14 @@ _CACHES = (
     (("build.gradle", "build.gradle.kts"), ".gradle/caches", "GRADLE_RO_DEP_CACHE", "{}"),
     (("go.mod",), "go/pkg/mod", "GOMODCACHE", "{}"),
 )
+# Debian's Maven starts by these; the settings beside them can hold passwords.
+_MAVEN = (Path("/etc/maven/m2.conf"), Path("/etc/maven/logging"))
 
 
 def with_caches(runtime: Runtime, root: Path, home: Path) -> Runtime:
     """The runtime with the package folders of the tools that build the repository at `root`, where there are any."""
+    if (root / "pom.xml").is_file():
+        runtime = replace(runtime, mounts=tuple(sorted({*runtime.mounts, *(one for one in _MAVEN if one.exists())})))
     for files, rel, variable, value in _CACHES:
         folder = home / rel
         wanted = any((root / name).is_file() for name in files) and home.is_absolute()

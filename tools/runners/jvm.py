@@ -46,7 +46,7 @@ def _maven(argv: Argv, paths: Sequence[str], report: str) -> Plan:
     names = ",".join("#".join(part for part in _names(path) if part) for path in paths)
     chosen = (f"-Dtest={names}", "-Dsurefire.failIfNoSpecifiedTests=false", "-DfailIfNoTests=false") if paths else ()
     # Every module is tested, also behind one that failed.
-    return _plan((*argv, "--fail-at-end", *chosen), argv, paths, report)
+    return _plan((*argv, "--batch-mode", "-Dstyle.color=never", "--fail-at-end", *chosen), argv, paths, report)
 
 
 def _gradle(argv: Argv, paths: Sequence[str], report: str) -> Plan:
