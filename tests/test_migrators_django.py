@@ -33,6 +33,7 @@ from backend_crew.tools.runtime import find_runtime
 from backend_crew.tools.sandbox import Sandbox
 from backend_crew.tools.scratch import DATABASE, SqliteScratch
 from backend_crew.tools.scratches import Place, scratch_of
+from backend_crew.tools.sources import SqliteSource
 
 FIRST = ("people.0001_initial", "shop.0001_initial", "shop.0002_total")
 OWNER = 'migrations.AddField("order", "seller", models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+"))'
@@ -235,6 +236,22 @@ def test_third_party_migrations_that_ran_on_the_way_go_back_too(sandbox: Sandbox
         assert "django_content_type" in tables(scratch) and "auth_group" not in tables(scratch)
         assert one.down(scratch, move).ok and at(one, scratch) == move.start
         assert "django_content_type" not in tables(scratch)
+
+
+def test_third_party_migrations_that_the_database_lacks_are_in_the_script(sandbox: Sandbox, tmp_path: Path) -> None:
+    root = project(tmp_path / "repo")
+    with led(sandbox, root) as (one, scratch):
+        assert one.up(scratch, moves(one)[0]).ok
+        scratch.save(tmp_path / "live.sqlite3")
+    tagged = (
+        'migrations.AddField("order", "kind", models.ForeignKey("contenttypes.ContentType", models.CASCADE, null=True))'
+    )
+    files = shop("0003_kind", tagged, after=("shop.0002_total", "contenttypes.0001_initial"))
+    project(root, files, contrib=CONTRIB)
+    found = rehearse(place(sandbox, root), migrator(root), source=SqliteSource(tmp_path / "live.sqlite3"))
+    assert (found.status, [one for one in found.findings if "rendered" in one.text]) == ("passed", [])
+    assert 'CREATE TABLE "django_content_type"' in (found.sql_up or "") and "auth_group" not in (found.sql_up or "")
+    assert 'DROP TABLE "django_content_type"' in (found.sql_down or "")
 
 
 def test_every_way_of_the_settings_ends_at_the_scratch_database(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -214,7 +214,19 @@ def _settle(given: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
     if extra:
         _migrate(sorted(extra), True)
     if any(key not in applied for key in wanted):
-        _migrate(_targets(_executor(), {**given, "start": [], "files": wanted}), False)
+        executor = _executor()
+        others = _others(executor, given)
+        all_targets = _targets(executor, {**given, "start": [], "files": wanted}) if others is None else wanted + others
+        _migrate(all_targets, False)
+
+
+def _others(executor: Any, given: dict[str, Any]) -> list[tuple[str, str]] | None:
+    """The third-party migrations that the database to come from had; None where no database was asked."""
+    if given["others"] is None:
+        return None
+    had, loader = set(_keys(given["others"])), executor.loader
+    had |= {key for key, one in loader.replacements.items() if set(one.replaces) <= had}
+    return sorted(key for key in had if key in loader.graph.nodes)
 
 
 def _keys(given: Iterable[Sequence[str]]) -> list[tuple[str, str]]:

@@ -167,7 +167,7 @@ def _move(
     goal = history.after(start, files)
     if history.cumulative and len(goal) > 1:
         raise _NotRehearsed(f"{', '.join(ends)} does not follow {history.label(start)}: name a target that does")
-    return Move(start, goal, files)
+    return Move(start, goal, files, source.recorded(_Others(migrator)) if source else None)
 
 
 def _start(
@@ -429,6 +429,20 @@ class _Concerns:
 
     def recorded(self, ask: Ask) -> tuple[str, ...]:
         return self.migrator.concerns(ask)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """The same for what is not the repository's."""
+
+    migrator: Migrator
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return self.migrator.tables
+
+    def recorded(self, ask: Ask) -> tuple[str, ...]:
+        return self.migrator.others(ask)
 
 
 def _make(scratch: Scratch, base: Path | None) -> None:

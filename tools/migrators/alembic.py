@@ -51,6 +51,10 @@ class AlembicMigrator:
         """None: no checksums are recorded."""
         return ()
 
+    def others(self, ask: Ask) -> tuple[str, ...]:
+        """None: all migrations are the repository's."""
+        return ()
+
     def engine(self) -> str:
         """What the named variable or sqlalchemy.url says, else what the revisions take from a dialect."""
         return engine_of(plain_config(self.tree, self.tool), self.pointing, self.texts())

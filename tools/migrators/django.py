@@ -65,6 +65,11 @@ class DjangoMigrator:
         """None: no checksums are recorded."""
         return ()
 
+    def others(self, ask: Ask) -> tuple[str, ...]:
+        """What `django_migrations` says of third-party apps."""
+        own = self._graph().labels
+        return tuple(sorted(f"{app}.{name}" for app, name in ask(_ROWS) if app not in own))
+
     def engine(self) -> str:
         """By the URL in a named variable, else by the first ENGINE or URL that the settings write out."""
         urls = [url for name in self.pointing.url_names if ":" in (url := self.pointing.env.get(name, ""))]
@@ -119,7 +124,8 @@ class DjangoMigrator:
         graph, start = self._graph(), set(move.start)
         before = [key_of(file.revision) for file in graph.history.files if file.revision in start]
         files = [key_of(file.revision) for file in move.files]
-        order = asked(do, before, files, tuple(graph.labels), **more)
+        others = None if move.others is None else [key_of(one) for one in move.others]
+        order = asked(do, before, files, tuple(graph.labels), others=others, **more)
         return drive(scratch, self._base, read_settings(self.tree, self._base), self.pointing, order)
 
 

@@ -46,6 +46,7 @@ class Move:
     start: tuple[str, ...]
     goal: tuple[str, ...]
     files: tuple[MigrationFile, ...]
+    others: tuple[str, ...] | None = None  # what `Migrator.others` says before; None where no database was asked
 
 
 class Scratch(Protocol):
@@ -116,6 +117,9 @@ class Migrator(Bookkeeping, Protocol):
 
     def concerns(self, ask: Ask) -> tuple[str, ...]:
         """Where a database's own table does not agree with the files, though the tool would go on."""
+
+    def others(self, ask: Ask) -> tuple[str, ...]:
+        """What a database's own table says ran of what is not the repository's: third-party apps of Django."""
 
     def engine(self) -> str:
         """What the project's own settings name: SQLITE (also where nothing names one), POSTGRESQL, or another's name."""

@@ -114,6 +114,10 @@ class SqlMigrator:
         """No code of the repository runs."""
         return False
 
+    def others(self, ask: Ask) -> tuple[str, ...]:
+        """None: all migrations are the repository's."""
+        return ()
+
     def engine(self) -> str:
         """By a named variable, else the configuration, else by what only one engine's SQL looks like."""
         urls = (engine_named(self.pointing.env.get(name, "")) for name in self.pointing.url_names)
