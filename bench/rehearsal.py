@@ -112,8 +112,8 @@ def _sandbox() -> Sandbox | NoSandbox:
     return find_sandbox()
 
 
-def live_sqlite(shop: Path, users: int, orders: int) -> Path:
-    """A database with that many rows, at the revision before the new one."""
+def live_sqlite(shop: Path, users: int, orders: int, *, wide: bool = False) -> Path:
+    """A database with that many rows, at the revision before the new one; `wide`: orders of a kilobyte each."""
     path = shop.parent / "live.db"
     alembic(shop, f"sqlite:///{path}", "upgrade", "a002")
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -124,7 +124,8 @@ def live_sqlite(shop: Path, users: int, orders: int) -> Path:
         ).fetchall()
         connection.executescript(";".join(f"DROP INDEX {name}" for name, _ in indexes))
         for statement in _ROWS:
-            connection.execute(statement.format(users=users, orders=orders))
+            text = statement.format(users=users, orders=orders)
+            connection.execute(text.replace("'2026-01-01 00:00:00'", "hex(zeroblob(500))") if wide else text)
         connection.executescript(";".join(sql for _, sql in indexes))
         connection.commit()
     return path
@@ -132,8 +133,7 @@ def live_sqlite(shop: Path, users: int, orders: int) -> Path:
 
 def big(shop: Path, gigabytes: float) -> None:
     """Peak memory of a rehearsal on a large file, in a process of its own."""
-    # about 58 bytes an order with its index
-    path = live_sqlite(shop, USERS, int(gigabytes * 2**30 / 62))
+    path = live_sqlite(shop, USERS, int(gigabytes * 2**30 / 1390), wide=True)  # three orders a page
     size = path.stat().st_size / 2**30
     pid = os.fork()
     if pid == 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from places import BOOK, facts, migrator, place, scratch, sqlite_revision
 
-from backend_crew.tools import sample_rows
+from backend_crew.tools import sample_rows, sqlite
 from backend_crew.tools.bubblewrap import Bubblewrap
 from backend_crew.tools.errors import ToolFault
 from backend_crew.tools.facts import DatabaseFacts
@@ -196,6 +196,19 @@ def test_what_an_interrupted_write_left_in_the_box_is_finished_or_undone(
     with opened(tmp_path / "saved") as saved:
         assert facts(saved).tables == after.tables
     assert not list((tmp_path / "private").glob("outside*"))
+
+
+def test_tables_that_are_only_counted_are_named(
+    sandbox: Sandbox, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_CHECKSUM_CELLS", 10)
+    add(shop, "op.execute(\"UPDATE users SET name = 'x' WHERE id = 1\")", "pass")
+    found = tried(sandbox, shop, live=database(tmp_path))
+    assert [(one.severity, one.text.split(", not")[0]) for one in found.findings if "counted" in one.text] == [
+        ("info", "values of orders are counted")
+    ]
+    assert any("overwr" in one.text or "bring back" in one.text for one in found.findings), "users are compared"
+    assert not found.added_only
 
 
 def test_a_checksum_tells_types_apart_and_takes_any_bytes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from backend_crew.tools.rehearsal_findings import (
     after_again,
     after_down,
     after_up,
+    not_compared,
     of_files,
     of_script,
     of_violation,
@@ -230,7 +231,7 @@ class _Rehearsing:
         failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
         findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
         if before and up:
-            findings += after_up(before, up)
+            findings += [*not_compared(before), *after_up(before, up)]
         if before and up and down:
             findings += after_down(before, up, down)
         elif before and up and plan.one_line and not failed:
