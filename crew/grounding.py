@@ -61,9 +61,23 @@ def _own(session: Session) -> Iterator[str]:
 
 
 def _scanned(session: Session) -> Scan:
-    """The scan without what is kept from agents, and without what their facts may not quote."""
+    """The scan without what lies in files that are kept from agents."""
     found = scan(session.clone.tree, feature=session.run.feature, cache=settings.state_home() / "index")
-    hides, clean = session.workspace.hides, session.redact
-    facts = tuple(dataclasses.replace(one, quote=clean(one.quote)) for one in found.facts if not hides(one.path))
-    places = tuple(one for one in found.index.places if not hides(one.path))
-    return dataclasses.replace(found, facts=facts, index=dataclasses.replace(found.index, places=places))
+    hides = session.workspace.hides
+    survey = dataclasses.replace(
+        found.survey,
+        facts=tuple(one for one in found.survey.facts if not hides(one.path)),
+        traps=tuple(one for one in found.survey.traps if not any(hides(fact.path) for fact in one.evidence)),
+        services=tuple(
+            dataclasses.replace(one, facts=tuple(fact for fact in one.facts if not hides(fact.path)))
+            for one in found.survey.services
+        ),
+    )
+    return dataclasses.replace(
+        found,
+        survey=survey,
+        endpoints=tuple(one for one in found.endpoints if not hides(one.file)),
+        tables=tuple(one for one in found.tables if not hides(one.file)),
+        unresolved=tuple(one for one in found.unresolved if not hides(one.file)),
+        index=dataclasses.replace(found.index, places=tuple(one for one in found.index.places if not hides(one.path))),
+    )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend_crew.tools.errors import ToolError
-from backend_crew.tools.stack import Fact, detect
+from backend_crew.tools.stack import detect
+from backend_crew.tools.stack_facts import Fact
 
 
 @dataclass(frozen=True)
