@@ -414,7 +414,7 @@ def test_an_unknown_run_is_a_usage_error(call: Call, command: str) -> None:
 def test_the_shipped_roles_are_valid_and_a_broken_folder_names_file_and_line(call: Call, tmp_path: Path) -> None:
     said = call("validate")
     assert said.code == 0
-    assert "gates in effect: answers, design, migrations" in said.out
+    assert "gates in effect: answers, design, migrations, findings" in said.out
     said = call("validate", tmp_path)
     assert said.code == 2
     assert "agents.yaml:1: the file is missing" in said.out

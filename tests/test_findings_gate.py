@@ -34,7 +34,7 @@ def test_a_criterion_without_a_passing_test_waits_for_a_person_whose_reason_is_r
     assert isinstance(result, Waiting)
     (packet,) = stand.person.packets("findings")
     assert "AC2 is not shown by a passing test" in packet.text
-    assert "test_an_unknown_note_is_an_error: skipped" in packet.text
+    assert "only skipped tests were named for it" in packet.text
     stand.person.decisions["findings"] = [{"verdict": "approve"}]
     with pytest.raises(DecisionRefused, match="approve needs a reason at this gate"):
         stand.again().kickoff()
@@ -50,7 +50,7 @@ def test_findings_that_a_person_rejects_leave_the_run_unverified(stand: driving.
     stand.person.decisions["findings"] = [{"verdict": "reject", "reason": "No."}]
     result = stand.kickoff()
     assert isinstance(result, Unverified)
-    assert "AC2 is not shown by a passing test" in result.reason
+    assert result.reason.startswith("not accepted: ")
 
 
 def test_changes_asked_for_at_the_findings_go_back_to_the_tester(stand: driving.Stand) -> None:

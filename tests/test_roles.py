@@ -53,7 +53,7 @@ def block(folder: Path, task: str) -> str:
 
 def test_the_shipped_crew_is_valid() -> None:
     spec = roles.load()
-    assert {task.gate for task in spec.tasks if task.gate} == {"answers", "design", "migrations"}
+    assert {task.gate for task in spec.tasks if task.gate} == {"answers", "design", "migrations", "findings"}
     order = [stages.BY_NAME[task.stage].number for task in spec.tasks]
     assert order == sorted(order)
     assert set(order) == set(range(1, 9))
@@ -145,7 +145,7 @@ def test_a_missing_description(folder: Path) -> None:
     assert faults(folder) == [f"tasks.yaml:{line_of(folder, TASKS, 'answer:')}: answer: 'description' is missing"]
 
 
-@pytest.mark.parametrize(("task", "gate"), [("answer", "answers"), ("approve_design", "design"), ("approve_migrations", "migrations")])  # fmt: skip
+@pytest.mark.parametrize(("task", "gate"), [("answer", "answers"), ("approve_design", "design"), ("approve_migrations", "migrations"), ("approve_findings", "findings")])  # fmt: skip
 def test_a_gate_cannot_be_dropped(folder: Path, task: str, gate: str) -> None:
     change(folder, TASKS, block(folder, task), "")
     found = faults(folder)
