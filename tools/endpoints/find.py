@@ -2,7 +2,20 @@
 
 from collections.abc import Mapping
 
-from backend_crew.tools.endpoints import django, express, fastapi, flask, go_routers, hono, koa, nestjs
+from backend_crew.tools.endpoints import (
+    django,
+    express,
+    fastapi,
+    fastify,
+    flask,
+    go_routers,
+    hono,
+    koa,
+    laravel,
+    nestjs,
+    rails,
+    spring,
+)
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
@@ -15,7 +28,11 @@ FRAMEWORKS: tuple[Framework, ...] = (
     nestjs.FRAMEWORK,
     koa.FRAMEWORK,
     hono.FRAMEWORK,
+    fastify.FRAMEWORK,
     go_routers.FRAMEWORK,
+    spring.FRAMEWORK,
+    rails.FRAMEWORK,
+    laravel.FRAMEWORK,
 )
 
 

@@ -74,11 +74,7 @@ class _Reading:
 
     def _bootstrap(self, module: JsModule) -> None:
         calls = {written(call.child_by_field_name("function")).rpartition(".")[2]: call for call in module.calls}
-        if not {
-            "setGlobalPrefix",
-            "enableVersioning",
-            "useGlobalGuards",
-        } & calls.keys() and "NestFactory" not in written(module.root):
+        if not {"setGlobalPrefix", "enableVersioning", "useGlobalGuards"} & calls.keys():
             return
         app = _App(_source_folder(module.path))
         if "setGlobalPrefix" in calls:
