@@ -68,7 +68,29 @@ def _django_methods(view: Any) -> list[str]:
     return [one.upper() for one in known if one not in ("head", "options")] or ["?"]
 
 
-READERS = {"fastapi": _fastapi, "flask": _flask, "django": _django}
+def _starlette(app: Any, prefix: str = "") -> Iterator[Route]:
+    for route in app.routes:
+        if hasattr(route, "routes"):
+            yield from _starlette(route, prefix + route.path)
+        elif methods := getattr(route, "methods", None):
+            yield from ((method, prefix + route.path) for method in sorted(methods - {"HEAD"}))
+        elif isinstance(route.endpoint, type):
+            found = [one for one in ("GET", "POST", "PUT", "PATCH", "DELETE") if hasattr(route.endpoint, one.lower())]
+            yield from ((method, prefix + route.path) for method in found)
+        else:
+            yield "WEBSOCKET", prefix + route.path
+
+
+def _aiohttp(app: Any) -> Iterator[Route]:
+    for route in app.router.routes():
+        path = route.resource.canonical
+        if route.method == "*":
+            yield from ((one, path) for one in ("GET", "POST", "PUT", "DELETE") if hasattr(route.handler, one.lower()))
+        elif route.method != "HEAD":
+            yield route.method, path
+
+
+READERS = {"starlette": _starlette, "aiohttp": _aiohttp, "fastapi": _fastapi, "flask": _flask, "django": _django}
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ def test_the_framework_itself_has_the_same_routes(name: str, tmp_path: Path) -> 
     assert {("?" if path in untold else method, path) for method, path in found} == real
 
 
+@pytest.mark.parametrize(("kind", "target"), [("starlette", "star.app:app"), ("aiohttp", "aio.app:create()")])
+def test_smaller_frameworks_of_python_have_the_same_routes(kind: str, target: str, tmp_path: Path) -> None:
+    sample = archive("endpoints", "python_others")
+    found = {(one.method, one.path) for one in find_endpoints(sample.files).endpoints if one.framework.lower() == kind}
+    assert found == real_routes(kind, [target], sample.lay_out(tmp_path))
+
+
 def test_the_sample_shop_has_what_its_application_has() -> None:
     shop = ROOT / "examples" / "shop"
     scan = find_endpoints(folder_files(shop))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from backend_crew.tools.endpoints import (
+    aiohttp,
     django,
     express,
     fastapi,
@@ -15,6 +16,7 @@ from backend_crew.tools.endpoints import (
     nestjs,
     rails,
     spring,
+    starlette,
 )
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
@@ -24,6 +26,8 @@ FRAMEWORKS: tuple[Framework, ...] = (
     fastapi.FRAMEWORK,
     flask.FRAMEWORK,
     django.FRAMEWORK,
+    starlette.FRAMEWORK,
+    aiohttp.FRAMEWORK,
     express.FRAMEWORK,
     nestjs.FRAMEWORK,
     koa.FRAMEWORK,

@@ -9,7 +9,7 @@ from backend_crew.tools.static.python_objects import Class, Function
 from backend_crew.tools.static.python_values import Values
 
 _NAMES = re.compile(
-    r"login|auth|jwt|token|permission|role|admin|staff|api_?key|protected|scope|passes_test|privilege", re.I
+    r"login|auth|jwt|token|permission|role|admin|staff|api_?key|protected|scope|passes_test|privilege|^requires$", re.I
 )
 _HARMLESS = re.compile(r"csrf|author(?!i[sz])|optional|exempt|anonymous|update_token", re.I)
 _REFUSES = re.compile(

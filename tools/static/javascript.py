@@ -125,6 +125,8 @@ class JavaScript:
         """The file that a module's name means in an importing file; None for a package."""
         if name.startswith("."):
             return self._file(posixpath.normpath(posixpath.join(posixpath.dirname(importer), name)))
+        if "/" not in name:  # a package, whatever folders are called
+            return None
         inner = re.sub(r"^(@/|~/|#/|@)", "", name) if name.startswith(("@/", "~/", "#/")) else name
         for folder in PurePosixPath(importer).parents:
             base = "" if str(folder) == "." else f"{folder}/"
