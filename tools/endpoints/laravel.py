@@ -152,6 +152,8 @@ class _Reading:
             name: [_text(one) for part in _arguments(each) for one in (_elements(part) or [part])]
             for name, each, _ in chain
         }
+        for key, value in _pairs(given[2]) if len(given) > 2 else ():
+            limits[_text(key) or ""] = [_text(one) for one in (_elements(value) or [value])]
         rows = (*_API, *(() if kind.startswith("api") else _PAGES))
         base = scope.prefix
         *outer, last = text.strip("/").split(".")

@@ -89,11 +89,22 @@ class _Reading:
                 if annotation == "RequestMapping" and prefixes == [""]:
                     prefixes = self._paths(path, one, name) or []
                 guards += [annotation] if annotation in _GUARDS and place is node else []
+        self._outside(path, node, name)
         for file, place in ((path, node), *self._above(node)):
             for method in _methods(place):
                 for annotation, one in _annotations(method):
                     if annotation in _VERBS:
                         yield from self._endpoints(file, name, method, annotation, one, prefixes, guards)
+
+    def _outside(self, path: str, node: Node, name: str) -> None:
+        """Notes an interface of another place, where generated code keeps the mappings of a controller without any."""
+        interfaces = node.child_by_field_name("interfaces")
+        mapped = any(one in _VERBS for method in _methods(node) for one, _ in _annotations(method))
+        missing = [written(one) for one in descendants(interfaces, "type_identifier")] if interfaces is not None else []
+        missing = [one for one in missing if one not in self._classes]
+        if missing and not mapped:
+            why = f"the mappings that {name} takes from {missing[0]}, which is not in this repository"
+            self._unresolved.append(Unresolved(path, node.start_point.row + 1, why))
 
     def _above(self, node: Node) -> list[tuple[str, Node]]:
         """The classes and interfaces of the repository that a class extends or implements."""

@@ -110,11 +110,7 @@ class _Reading:
         direct = {
             one.name for base in of.node.bases for one in self._values.of(base, of.block) if isinstance(one, External)
         }
-        is_base = direct & (_BASES - {_FLASK, "sqlmodel.SQLModel", "sqlmodel.main.SQLModel"})
-        return bool(is_base) and not self._has_name(of)
-
-    def _has_name(self, of: Class) -> bool:
-        return bool({"__tablename__", "__table__"} & self._values.body(of).bindings.keys())
+        return any(one.startswith("sqlalchemy.orm.DeclarativeBase") for one in direct)
 
     def _has_columns(self, of: Class) -> bool:
         body = self._values.body(of)
@@ -147,7 +143,7 @@ class _Reading:
         module = model.event.block.module
         known = frozenset({*_BASES, *_NEUTRAL})
         for base in sorted(self._values.types(model.of) - known):
-            if not base.startswith(("sqlalchemy.", "sqlmodel.", "typing.", "builtins.", "abc.", "enum.", "pydantic.")):
+            if not base.startswith(("sqlalchemy.", "sqlmodel.", "typing.", "builtins.", "flask_login.", "abc.", "flask_login.", "enum.", "pydantic.")):
                 self._open(module.path, model.event.line, f"what {model.of.node.name} takes from {base} is not listed")
         for one in own:
             self._read_body(model, one)

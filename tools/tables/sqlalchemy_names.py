@@ -1,6 +1,7 @@
 """The name of a mapped class's table: a text, or built from the class's name in a declared attribute."""
 
 import ast
+import re
 from collections.abc import Sequence
 
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block
@@ -42,7 +43,19 @@ def _built(values: Values, node: ast.expr, block: Block, name: str) -> str | Non
         case ast.JoinedStr(values=pieces):
             inner_parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in pieces]
             parts = [_built(values, one, block, name) for one in inner_parts]
+        case ast.Call(func=called, args=[ast.Attribute(attr="__name__")]):
+            return _split(values, called, block, name)
         case _:
             known = values.text(node, block)
             return known.value if known is not None else None
     return None if None in parts else "".join(one for one in parts if one is not None)
+
+
+def _split(values: Values, called: ast.expr, block: Block, name: str) -> str | None:
+    """What a function that splits a name before each capital and joins it by underscores makes of it."""
+    for value in values.of(called, block):
+        if isinstance(value, Function):
+            text = ast.unparse(value.node)
+            if "re.split('(?=[A-Z])'" in text and "'_'.join" in text and ".lower()" in text:
+                return "_".join(one.lower() for one in re.split("(?=[A-Z])", name) if one)
+    return None
