@@ -58,7 +58,7 @@ def _readable(pattern: Any) -> str:
 
 
 def _django_methods(view: Any) -> list[str]:
-    cls = getattr(view, "cls", None) or getattr(view, "view_class", None)
+    cls: Any = getattr(view, "cls", None) or getattr(view, "view_class", None)
     if actions := getattr(view, "actions", None):
         return [one.upper() for one in actions if one in cls.http_method_names and one != "head"]
     while cls is None and hasattr(view, "__wrapped__"):
