@@ -143,7 +143,9 @@ class _Reading:
         module = model.event.block.module
         known = frozenset({*_BASES, *_NEUTRAL})
         for base in sorted(self._values.types(model.of) - known):
-            if not base.startswith(("sqlalchemy.", "sqlmodel.", "typing.", "builtins.", "abc.", "flask_login.", "enum.", "pydantic.")):
+            if not base.startswith(
+                ("sqlalchemy.", "sqlmodel.", "typing.", "builtins.", "abc.", "flask_login.", "enum.", "pydantic.")
+            ):
                 self._open(module.path, model.event.line, f"what {model.of.node.name} takes from {base} is not listed")
         for one in own:
             self._read_body(model, one)
