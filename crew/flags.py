@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import click
 
-from backend_crew.crew import choosing
 from backend_crew.crew.settings import Caps
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,6 +77,8 @@ EXPIRY = click.option(
 
 
 def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    from backend_crew.crew import choosing  # it brings the sandbox, which most commands do without
+
     return choosing.variables(pairs)
 
 

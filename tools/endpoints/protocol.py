@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
+
+if TYPE_CHECKING:  # who only asks what was found does not read sources
+    from backend_crew.tools.static.project import Project
 
 ANY = "ANY"
 """The method of an endpoint that answers every method."""
@@ -64,7 +67,7 @@ class Framework:
     words: tuple[bytes, ...]
     also: tuple[bytes, ...]
     """Words that mean nothing by themselves, for further files of a repository that has one of `words`."""
-    read: Callable[[Project, tuple[str, ...]], EndpointScan]
+    read: Callable[["Project", tuple[str, ...]], EndpointScan]
 
 
 def joined(*parts: str) -> str:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.unresolved import Unresolved
+
+if TYPE_CHECKING:  # who only asks what was found does not read sources
+    from backend_crew.tools.static.project import Project
 
 
 @dataclass(frozen=True)
@@ -67,4 +70,4 @@ class Orm:
     words: tuple[bytes, ...]
     also: tuple[bytes, ...]
     """Words that mean nothing by themselves, for further files of a repository that has one of `words`."""
-    read: Callable[[Project, tuple[str, ...]], TableScan]
+    read: Callable[["Project", tuple[str, ...]], TableScan]
