@@ -67,15 +67,12 @@ def _read(root: Path, listed: sources.Inventory, store: Store, feature: str) -> 
     from backend_crew.tools.static.project import Project
     from backend_crew.tools.tables.find import find_tables
 
+    survey, index = stack.survey(root), build(listed, store, feature, MAP_TOKENS)
+    # Last, since the syntax trees that they share take the most memory.
     project = Project(Files(listed))
     endpoints, tables = find_endpoints(project), find_tables(project)
-    return Scan(
-        survey=stack.survey(root),
-        endpoints=endpoints.endpoints,
-        tables=tables.tables,
-        unresolved=tuple(dict.fromkeys((*endpoints.unresolved, *tables.unresolved))),
-        index=build(listed, store, feature, MAP_TOKENS),
-    )
+    unresolved = tuple(dict.fromkeys((*endpoints.unresolved, *tables.unresolved)))
+    return Scan(survey, endpoints.endpoints, tables.tables, unresolved, index)
 
 
 def as_json(found: Scan) -> dict[str, Any]:

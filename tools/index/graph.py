@@ -10,7 +10,7 @@ from backend_crew.tools.index.outline import Outline
 DAMPING = 0.85
 _ROUNDS = 25
 _TOLERANCE = 1e-5
-_MOST_EDGES = 80
+_MOST_EDGES, _MOST_NAMES = 80, 150
 # A name that many files define tells little about which of them is meant.
 _DEFINERS = 4
 _IMPORT_WEIGHT = 2.0
@@ -80,7 +80,8 @@ def _edges(
         meant = [one for one in where if one in imported] or alone
         weight *= _ASKED if name in asked else 1
         found += [(one, name, weight / len(meant)) for one in meant if one != number]
-    return found
+    # A file that names half of the repository says little about any of it, and would take most of the memory.
+    return found if len(found) <= _MOST_NAMES else sorted(found, key=lambda one: (-one[2], one[:2]))[:_MOST_NAMES]
 
 
 def _weight(name: bytes) -> float:
