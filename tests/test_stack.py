@@ -236,9 +236,9 @@ def test_broken_manifests_and_sources_are_survived(tmp_path: Path) -> None:
 def test_a_thousand_files_take_a_moment(tmp_path: Path) -> None:
     body = "import json\nfrom app.db import session\n\n\n" + "def f(a, b):\n    return a + b\n\n\n" * 60
     put(tmp_path, {f"app/m{number}.py": body for number in range(1_000)})
-    started = time.monotonic()
+    started = time.process_time()
     detect(tmp_path)
-    assert time.monotonic() - started < 5  # 0.2 s on an idle machine
+    assert time.process_time() - started < 5  # 0.2 s on an idle machine
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

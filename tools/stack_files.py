@@ -15,7 +15,7 @@ from backend_crew.tools.stack_facts import Fact
 
 _FILE_LIMIT = 500_000
 _LOCK_HEAD = 4_096
-_SOURCE_FILES = 3_000
+_SOURCE_FILES = 2_000
 _OTHER_FILES = 3_000
 _TEST_FILES = 60
 _EXAMPLE_FILES = 20
