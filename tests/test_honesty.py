@@ -1,7 +1,7 @@
 """Honest tests: the corpus of cheats and honest changes, and what the comparison makes of broken or hostile code."""
 
 import pytest
-from corpus import SERVICES, read_cases
+from corpus import BLIND, SERVICES, read_cases
 
 from backend_crew.tools.honesty.compare import Sources, compare
 
@@ -10,7 +10,7 @@ def errors(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [one.rule for one in compare(Sources(before, after)).findings if one.severity == "error"]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", (*SERVICES, *BLIND))
 def test_every_cheat_is_blocked_and_no_honest_change(service: str) -> None:
     cases = [case for case in read_cases(service) if not case.run]
     blocked = {

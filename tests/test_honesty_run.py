@@ -102,11 +102,12 @@ def test_new_tests_show_a_feature_or_nothing(tried: Callable[..., Examined]) -> 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
 def test_node_is_tried_in_the_same_way(tried: Callable[..., Examined]) -> None:
-    fresh = ["a coupon is added", "a rate out of range is refused"]
+    fresh = [f"test/add.test.js::{name}" for name in ("a coupon is added", "a rate out of range is refused")]
     found = tried(case_of("node", FEATURE), fresh, 1, AC1=fresh[:1])
     assert rules(found) == []
     assert found.shown.reaches == set(fresh)
-    assert (found.mutation.count("killed"), found.criteria[0].status) == (1, "shown")
+    assert found.mutation.tried[0].killers == tuple(fresh[:1]), "every rate is refused with that fault"
+    assert (found.criteria[0].status, found.criteria[0].lines) == ("shown", ("src/coupons.js:15",))
 
 
 def trees(tmp_path: Path) -> Trees:

@@ -21,6 +21,7 @@ _LIKELY = re.compile(
     r"|['\"]test['\"]\s+in\s+sys\.argv|config\[['\"]TESTING['\"]\]|config\.get\(\s*['\"]TESTING['\"]|settings\.TESTING\b|\bapp\.testing\b"
     r"|environ(\.get\(|\[)\s*['\"](TESTING|TEST_MODE|IS_TEST|UNDER_TEST)|getenv\(\s*['\"](TESTING|TEST_MODE|IS_TEST|UNDER_TEST)|process\.env\.(TESTING|TEST_MODE|IS_TEST|UNDER_TEST)"
 )
+_LINES = 25_000_000
 _FIX = "Let the code do the same whoever calls it; give tests what they need from outside."
 
 
@@ -52,6 +53,9 @@ def compare_awareness(before: Mapping[str, str], after: Mapping[str, str]) -> It
 def changed_lines(was: str, now: str) -> set[int]:
     """The lines of `now`, from 1, that `was` does not have."""
     old, new = was.splitlines(), now.splitlines()
+    if len(old) * len(new) > _LINES:  # too long for the best answer: lines that only moved are not seen as such
+        known = set(old)
+        return {number for number, line in enumerate(new, 1) if line not in known}
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     return {
         line + 1

@@ -23,6 +23,7 @@ from backend_crew.tools.honesty.vanished import vanished
 _WORD = re.compile(r"[A-Za-z_$][\w$]{2,}|/[\w/{}:.-]+")
 _COVERED = 0.7
 _SHARED = 0.5
+_CASES = 50
 _ASSERTING = frozenset(
     {"node:assert", "assert", "node:assert/strict", "assert/strict", "chai", "vitest", "@jest/globals", "pytest"}
 )
@@ -143,6 +144,7 @@ class _Comparison:
         self._broader = demands.Exceptions.of([*sources.after.values(), *sources.support.values()])
         # Demands that a test did not make before: where a lost one may stand now.
         by_new = {key: old[was] for was, key in pairs.items()}
+        # One with parameters may take in a test for each of its cases.
         self._added: list[tuple[Assertion, Test]] = []
         for key, test in new.items():
             known = Counter(map(_shape, by_new[key].demands)) if key in by_new else Counter()
@@ -150,7 +152,7 @@ class _Comparison:
                 if known[_shape(one)]:
                     known[_shape(one)] -= 1
                 else:
-                    self._added.append((one, test))
+                    self._added += [(one, test)] * max(1, min(len(test.cases), _CASES))
 
     def findings(self) -> Iterator[ChangeFinding]:
         """All of them, in no order."""

@@ -14,6 +14,7 @@ from backend_crew.tools.honesty.testcode import Assertion, Test
 
 _COARSE = 0.005
 """A tolerance from here on accepts wrong values; below it, floating point needs one."""
+_WARNS = frozenset({"warns", "assertWarns"})
 _FALSY = frozenset({"False", "None", "0", "''", '""', "[]", "{}", "()", "set()", "false", "null", "undefined", "0.0"})
 _TRUTHY = frozenset({"True", "true", "1"})
 _PLATFORM = (
@@ -53,7 +54,9 @@ def weakened(path: str, name: str, was: Test, now: Test, elsewhere: Elsewhere) -
         reason = elsewhere.accounted(old, was)
         if reason != "moved":
             why = "; what it looked at was removed too" if reason else "; others were added" if grew else ""
-            if not why and now.demands and _was_preparation(old, now):
+            if not why and old.subject in _WARNS:
+                why = "; a warning that code gives is no promise of what it does"
+            elif not why and now.demands and _was_preparation(old, now):
                 why = f"; it was part of {old.via}, which is no longer called"
             text = f"{name} no longer demands: {old.text}{why}"
             fix = "Put it back, or say why it may go."

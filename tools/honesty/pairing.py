@@ -1,6 +1,6 @@
 """Which test of a changed tree is which of the one before: read, then paired by name and by likeness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from backend_crew.tools.honesty import python_tests, testpaths
 from backend_crew.tools.honesty.javascript_tests import read_script
@@ -10,6 +10,7 @@ Key = tuple[str, str]
 """A test's path and qualified name."""
 
 _ALIKE = 0.5
+_COMPARISONS = 200_000
 
 
 def read_tests(files: Mapping[str, str], support: Mapping[str, str]) -> dict[str, TestFile]:
@@ -42,27 +43,38 @@ def paired(old: Mapping[Key, Test], new: Mapping[Key, Test]) -> tuple[dict[Key, 
     """Which new test each old one is: by path and name, by name in another file, by likeness."""
     pairs = {key: key for key in old if key in new}
     became: dict[Key, Key | None] = {}
-    taken = set(pairs.values())
     for same_name in (True, False):
-        for key, test in old.items():
-            if key in pairs:
-                continue
-            free = [other for other in new if other not in taken]
-            match = _same_name(key, free) if same_name else _most_alike(key, test, {one: new[one] for one in free})
+        left = [key for key in old if key not in pairs]
+        taken = set(pairs.values())
+        free = dict.fromkeys(key for key in new if key not in taken)
+        by_name: dict[str, list[Key]] = {}
+        for one in free:
+            by_name.setdefault(_bare(one), []).append(one)
+        # Each is held against each of all files only where that does not take long.
+        anywhere = len(left) * len(free) <= _COMPARISONS
+        for key in left:
+            if same_name:
+                close = {one: new[one] for one in by_name.get(_bare(key), ()) if one in free}
+                match = _same_name(key, old[key], close)
+            else:
+                match = _most_alike(key, old[key], {one: new[one] for one in free if anywhere or one[0] == key[0]})
             if match is not None:
                 pairs[key] = became[key] = match
-                taken.add(match)
+                del free[match]
     became |= {key: None for key in old if key not in pairs}
     return pairs, became
 
 
-def _same_name(key: Key, free: Sequence[Key]) -> Key | None:
+def _bare(key: Key) -> str:
+    return key[1].rpartition(" > " if testpaths.is_script(key[0]) else ".")[2]
+
+
+def _same_name(key: Key, test: Test, close: Mapping[Key, Test]) -> Key | None:
     """A test of the same name elsewhere: the class or the file was renamed, or the test was moved."""
-    bare = key[1].rpartition(".")[2]
-    close = [one for one in free if one[1].rpartition(".")[2] == bare]
-    exact = [one for one in close if one[1] == key[1] or one[0] == key[0]]
-    found = exact or close
-    return found[0] if len(found) == 1 or exact else None
+    exact = {one: other for one, other in close.items() if one[1] == key[1] or one[0] == key[0]}
+    if len(exact or close) == 1:
+        return next(iter(exact or close))
+    return max(exact, key=lambda one: _likeness(test, exact[one]), default=None)
 
 
 def _most_alike(key: Key, test: Test, free: Mapping[Key, Test]) -> Key | None:

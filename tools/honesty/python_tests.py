@@ -451,8 +451,9 @@ def _words(node: ast.AST) -> frozenset[str]:
             found.add(one.attr)
         elif isinstance(one, ast.keyword) and one.arg:
             found.add(one.arg)
-        elif isinstance(one, ast.Constant) and isinstance(one.value, (str, int, float)):
-            found.add(str(one.value)[:200])
+        elif isinstance(one, ast.Constant) and isinstance(one.value, (str, bytes, int, float)):
+            text = one.value.decode("latin-1") if isinstance(one.value, bytes) else str(one.value)
+            found.add(text[:200])
     return frozenset(found)
 
 
