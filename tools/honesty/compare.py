@@ -178,8 +178,8 @@ class _Comparison:
         kept = [one for one in test.demands if self._stands_elsewhere(one, test)]
         if test.demands and len(kept) >= _COVERED * len(test.demands):
             return
-        if any(one.certain for one in test.disabled) or test.empty:
-            return  # it showed nothing
+        if any(one.certain for one in test.disabled) or test.empty or self._has_twin(test):
+            return  # it showed nothing, or nothing of its own
         where = (path, test.line if path in self._sources.after else 0)
         if reason := self._with_code(test.words | test.calls) or self._gone_files.get(path, ""):
             yield finding(
@@ -198,6 +198,14 @@ class _Comparison:
                 f"the test {name} was removed, and what it tested is still there",
                 "Put it back, or say why it may go.",
             )
+
+    def _has_twin(self, test: Test) -> bool:
+        """Whether another test that was there before, and still is, says the same."""
+        demands = Counter(map(_shape, test.demands))
+        return bool(demands) and any(
+            self._new[new].words >= test.words and not demands - Counter(map(_shape, self._new[new].demands))
+            for new in self._pairs.values()
+        )
 
     def _fresh(self, key: Key, test: Test) -> Iterator[ChangeFinding]:
         path, name = key

@@ -183,7 +183,7 @@ class _Reader:
         inner = self._inner_tests(body)
         if body is not None:
             self._body(body, found, _Way())
-        words = words_in(call) | found.words | _table_of(call)
+        words = (words_in(call) - {title or ""}) | found.words | _table_of(call)
         if "plan" in words:  # then an assertion that cannot fail counts as a place that has to be reached
             found.assertions = [
                 replace(one, kind="called") if one.kind == "nothing" else one for one in found.assertions
