@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -24,6 +25,13 @@ from scenario import git
 from backend_crew.crew import budget, demo
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.model import Status
+from backend_crew.tools.audit.check import Routes, audit
+from backend_crew.tools.audit.guards import guarded
+from backend_crew.tools.contract.check import check
+from backend_crew.tools.contract.static_routes import scan_routes
+from backend_crew.tools.runtime import find_runtime
+from backend_crew.tools.sandbox import Sandbox
+from backend_crew.tools.scratches import Place
 
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
 PLAIN = ("tool", "model call", "pass ended")
@@ -195,3 +203,25 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         print(play(Path(name), "--yes").stderr)
         GOLDEN.write_text(json.dumps(record_of(Path(name)), indent=1, sort_keys=True) + "\n")
+
+
+@pytest.mark.slow
+def test_what_it_built_keeps_its_contract_and_brings_no_weakness_in(
+    played: tuple[Path, dict[str, Any]], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    shop = played[0] / "demo" / "shop"
+    branch = git(shop, "branch", "--list", "backend-crew/*", "--format=%(refname:short)").strip()
+    for name, commit in (("before", "HEAD"), ("after", branch)):
+        git(shop, "archive", "-o", str(tmp_path / f"{name}.tar"), commit)
+        shutil.unpack_archive(tmp_path / f"{name}.tar", tmp_path / name)
+    after, before = (
+        Place(sandbox, tree, tree, find_runtime(tree, python=Path(sys.executable)))
+        for tree in (tmp_path / "after", tmp_path / "before")
+    )
+    (contract,) = after.tree.glob("specs/*/contracts/openapi.yaml")
+    result = check(contract.read_text(), after, before)
+    assert (result.status, result.operations, result.findings) == ("same", 5, ())
+    paths = git(shop, "diff", "--name-only", "HEAD", branch).split()
+    routes = Routes(guarded(scan_routes(before.tree)), guarded(scan_routes(after.tree)))
+    audited = audit(before.tree, after.tree, paths, routes=routes)
+    assert (audited.findings, audited.unseen, audited.files) == ((), (), len(paths))

@@ -195,6 +195,10 @@ def find(cursor, ids):
     marks = ", ".join("?" for _ in ids)
     cursor.execute(f"SELECT * FROM {TABLE} WHERE id IN ({', '.join('?' for _ in ids)})", ids)
 """),
+    _py("SQL with a quoted name", "", """
+def count(cursor, table):
+    cursor.execute(f"SELECT count(*) FROM {quote_identifier(table)}")
+"""),
     _py("SQLAlchemy expressions", "", """
 def find(session, name, sort):
     columns = {"name": Order.name, "date": Order.created_at}

@@ -37,5 +37,5 @@ def hits_of(texts: Mapping[str, str]) -> tuple[dict[str, list[Hit]], list[str]]:
         for path, hits in bandit_hits(python).items():
             found[path] += hits
     except (ToolFault, ValueError, KeyError, TypeError) as error:
-        unseen.append(f"bandit: {error}")
+        unseen.append(f"bandit's rules were not applied: {error}")
     return found, unseen

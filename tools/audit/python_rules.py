@@ -12,6 +12,8 @@ _SQL = words("execute executemany executescript raw text RawSQL extra exec_drive
 _SQL_WORD = re.compile(
     r"\s*\(?\s*(select|insert|update|delete|with|create|alter|drop|from|where|order|and|or|set)\b", re.I
 )
+# Functions that make a name safe to stand in SQL.
+_QUOTES = re.compile(r"quot|identifier", re.I)
 _PICKLES = words("pickle cPickle marshal dill shelve jsonpickle _pickle cloudpickle joblib")
 _REDIRECTS = words("redirect RedirectResponse HttpResponseRedirect HttpResponsePermanentRedirect")
 _FILES = words("open FileResponse send_file unlink remove rmtree read_text read_bytes write_text write_bytes")
@@ -118,6 +120,8 @@ def _is_fixed(node: ast.expr) -> bool:
         inner = node.args[0]
         made = inner.elt if isinstance(inner, ast.GeneratorExp | ast.ListComp) else inner
         return literal_text(made) is not None or isinstance(made, ast.BinOp)
+    if isinstance(node, ast.Call) and _QUOTES.search(last_name(node.func)):
+        return True
     name = last_name(node)
     return isinstance(node, ast.Constant) or (bool(name) and name.isupper() and len(name) > 1) or name in (
         "__tablename__", "tablename", "db_table"

@@ -18,6 +18,8 @@ from typing import Any
 
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 _TEXT = 2_000
+# What Flask-Smorest and APIFlask serve about themselves.
+_OWN_PAGES = ("api-docs.", "openapi.")
 
 
 def main() -> None:
@@ -134,7 +136,7 @@ def _place(handler: Any) -> dict[str, Any]:
 def _flask(app: Any) -> dict[str, Any]:
     routes = []
     for rule in app.url_map.iter_rules():
-        if rule.endpoint == "static" or rule.endpoint.endswith(".static"):
+        if rule.endpoint == "static" or rule.endpoint.endswith(".static") or rule.endpoint.startswith(_OWN_PAGES):
             continue
         view = app.view_functions.get(rule.endpoint)
         for method in sorted(set(rule.methods or ()) & set(_METHODS)):
@@ -172,8 +174,15 @@ def _django_routes(patterns: Any, prefix: str) -> Iterator[dict[str, Any]]:
                 yield from _django_routes(one.url_patterns, path)
         elif "{format}" not in path:
             view = one.callback
-            for method, handler in _django_methods(view):
-                yield {"method": method, "path": path, **_place(handler)}
+            kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
+            module = getattr(kind, "__module__", "")
+            if module.startswith("drf_spectacular.") or getattr(kind, "__name__", "") == "APIRootView":
+                continue
+            for method, handler in _django_methods(view, kind):
+                place = _place(handler)
+                if kind is not None and place["file"].startswith(".."):  # inherited from a library
+                    place = {"file": os.path.relpath(getattr(sys.modules[module], "__file__", "")), "line": 0}
+                yield {"method": method, "path": path, **place}
 
 
 def _django_path(pattern: str) -> str:
@@ -182,9 +191,8 @@ def _django_path(pattern: str) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path).lstrip("^").replace("\\Z", "").rstrip("$").replace("/?", "/")
 
 
-def _django_methods(view: Any) -> Iterator[tuple[str, Any]]:
+def _django_methods(view: Any, kind: Any) -> Iterator[tuple[str, Any]]:
     """The methods that a view answers; ANY for a function, which looks for itself."""
-    kind = getattr(view, "view_class", None) or getattr(view, "cls", None)
     actions = getattr(view, "actions", None)
     if actions:
         for method, name in actions.items():
