@@ -57,6 +57,8 @@ def test_counts_that_were_known_before_and_are_not_now_make_no_verdict() -> None
     unknown = verdict.summarised(TestRun("passed", "exit code 0", exit_code=0))
     assert verdict.verdict(BEFORE, unknown)[0] == "unclear"
     assert verdict.verdict(unknown, unknown)[0] == "green"
+    broken = verdict.summarised(TestRun("failed", "no report was written", exit_code=1))
+    assert verdict.verdict({**BEFORE, "status": "passed"}, broken)[0] == "red", "it goes to the repair"
 
 
 def test_a_test_that_fails_and_then_passes_is_named_and_never_green_by_that() -> None:

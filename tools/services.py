@@ -29,8 +29,12 @@ bin=$1 start=$2 user=$3 password=$4 name=$5; shift 5
 data=${TMPDIR:-/tmp}/tests-postgres
 umask 077
 printf %s "$password" >"$data.password"
-if ! said=$("$bin/initdb" -D "$data" -U "$user" --pwfile="$data.password" --auth=scram-sha-256 --encoding=UTF8 \\
-  --locale=C.UTF-8 --no-sync --no-instructions 2>&1); then echo "NOT_STARTED: PostgreSQL: $said" >&2; exit 125; fi
+for locale in C.UTF-8 C.utf8 C; do
+  said=$("$bin/initdb" -D "$data" -U "$user" --pwfile="$data.password" --auth=scram-sha-256 --encoding=UTF8 \\
+    --locale="$locale" --no-sync --no-instructions 2>&1) && made=yes && break
+  rm -rf "$data"
+done
+if [ -z "$made" ]; then echo "NOT_STARTED: PostgreSQL: $said" >&2; exit 125; fi
 exec /bin/sh -c "$start" sh "$bin" "$data" "host all all HOST/32 scram-sha-256" /bin/sh -c '
 bin=$1 user=$2 password=$3 name=$4; shift 4
 if [ "$name" != postgres ]; then

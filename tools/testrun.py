@@ -305,8 +305,8 @@ def _by_report(run: TestRun, data: bytes, place: Place, runner: Runner, paths: S
 
 
 def _asked(report: Report, paths: Sequence[str]) -> Report:
-    """Without what some runners report as skipped because something else was asked for."""
-    if not paths:
+    """Without what some runners report as skipped because single tests were asked for."""
+    if not any("::" in path for path in paths):
         return report
     asked = tuple(f"{path.rstrip('/')}{end}" for path in paths for end in ("::", "/"))
     cases = [one for one in report.cases if one.outcome != "skipped" or one.id in paths or one.id.startswith(asked)]
