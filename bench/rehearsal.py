@@ -125,7 +125,7 @@ def live_sqlite(shop: Path, users: int, orders: int, *, wide: bool = False) -> P
         connection.executescript(";".join(f"DROP INDEX {name}" for name, _ in indexes))
         for statement in _ROWS:
             text = statement.format(users=users, orders=orders)
-            connection.execute(text.replace("'2026-01-01 00:00:00'", "hex(zeroblob(500))") if wide else text)
+            connection.execute(text.replace("'2026-01-01 00:00:00'", "'x' || hex(zeroblob(500))") if wide else text)
         connection.executescript(";".join(sql for _, sql in indexes))
         connection.commit()
     return path

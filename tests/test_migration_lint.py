@@ -71,6 +71,7 @@ def _expected(*rules: str) -> set[tuple[str, str, int]]:
         ("op.execute(sa.delete(User).where(User.id == 1))", ["data-in-schema-migration", "delete-rows"]),
         ("session = Session(bind=op.get_bind())\nfor one in session.query(User).filter(User.a == 1):\n    session.delete(one)",
          ["data-in-schema-migration:2", "delete-rows:3"]),
+        ("db.session.delete(one)", ["delete-rows"]),
         ("Session().query(User).filter_by(a=1).delete(synchronize_session=False)", ["delete-rows"]),
         ("Session().query(User).update({User.a: 1})", ["update-without-where"]),
         ("new = op.create_table('new', sa.Column('a', sa.Integer()))\nop.execute(new.delete())",

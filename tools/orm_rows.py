@@ -59,7 +59,7 @@ class Source:
         verb, owner = last_name(call.func), call.func.value if isinstance(call.func, ast.Attribute) else None
         if verb not in {"delete", "_raw_delete", "update"}:
             return None
-        deletes, base = verb != "update", owner.id if isinstance(owner, ast.Name) else ""
+        deletes, base = verb != "update", last_name(owner) if owner is not None else ""
         alone = owner is None or base in _SQLALCHEMY  # sa.delete(orders)
         subject = call.args[0] if (alone or base in _SESSIONS) and len(call.args) == 1 else owner
         chain, after = set(self._chain(subject)), set(self._outside(call))
