@@ -185,3 +185,8 @@ def identity_of(url: str) -> Identity:
     """Which database a URL leads to."""
     with connected(parse_postgresql_url(url)) as connection:
         return identity(connection)
+
+
+def one(*statements: str) -> Script:
+    """A script of one transaction that ends at the goal."""
+    return Script((Segment("\n".join((*statements, MOVED))),))
