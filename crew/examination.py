@@ -15,17 +15,16 @@ from backend_crew.crew.artifacts import Design, Requirements, TestReport
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, testrun
 from backend_crew.tools.audit import check as audit_check
-from backend_crew.tools.audit.guards import GuardedRoute
+from backend_crew.tools.audit.guards import guarded
 from backend_crew.tools.change_finding import ChangeFinding
 from backend_crew.tools.contract import check as contract_check
 from backend_crew.tools.contract.exercise import Bounds as ExerciseBounds
 from backend_crew.tools.contract.exercise import Subject, exercise
-from backend_crew.tools.contract.operations import operations_of, path_key
+from backend_crew.tools.contract.operations import operations_of
+from backend_crew.tools.contract.static_routes import scan_routes
 from backend_crew.tools.documents import read_document
-from backend_crew.tools.endpoints.find import find_endpoints
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.honesty.examine import Bounds, Change, Examined, examine
-from backend_crew.tools.index.sources import sources
 from backend_crew.tools.migrators.protocol import Pointing
 from backend_crew.tools.sandbox import Limits, NoSandbox
 from backend_crew.tools.scratches import Place
@@ -234,7 +233,7 @@ def _audit(session: Session, base: Path) -> tuple[Payload, Sequence[ChangeFindin
     """What the change brings in that an attacker could use."""
     design, tree = session.only(Design), session.clone.tree
     reasons = {one.name: one.reason for one in design.new_dependencies} if design else {}
-    routes = audit_check.Routes(_routes(base), _routes(tree), _public(session))
+    routes = audit_check.Routes(guarded(scan_routes(base)), guarded(scan_routes(tree)), _public(session))
     done = audit_check.audit(base, tree, _changed(session), reasons=reasons, routes=routes)
     facts = {name: value for name, value in asdict(done).items() if name != "findings"}
     return facts, done.findings
@@ -246,13 +245,6 @@ def audited(session: Session) -> str:
         _, found = _audit(session, base)
     clean = [session.redact.deep(vars(one)) for one in found]
     return "\n".join(f"- {reporting.finding_line(one)}" for one in clean)
-
-
-def _routes(tree: Path) -> list[GuardedRoute]:
-    found = find_endpoints({one.path: one.data for one in sources(tree)}).endpoints
-    return [
-        GuardedRoute(one.method, path_key(one.template), one.file, one.line, one.auth, one.certain) for one in found
-    ]
 
 
 def _public(session: Session) -> frozenset[tuple[str, str]]:
