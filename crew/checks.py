@@ -26,11 +26,11 @@ from backend_crew.crew.evidence import check_absence, locate
 from backend_crew.crew.permissions import approved_design, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import check_problem, clipped, run_tests, summarised
+from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_tests, summarised, verdict
 from backend_crew.tools import definitions, git, openapi, search, syntax
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
-from backend_crew.tools.testrun import TestRun
+from backend_crew.tools.testrun import TestCase, TestRun
 from backend_crew.tools.workspace import clean_path
 
 FOLLOW_UP_ROUNDS = 2
@@ -366,12 +366,11 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
             if test not in ids
         ]
     )
-    red = [case for case in run.cases if case.outcome in ("failed", "error")]
-    if red and session.attempts < RED_REPORTS:
+    red, old = blamed(session, run)
+    if red and session.attempts < RED_REPORTS and not _as_handed_in_before(session, changes):
         raise ToolRetry(
             "these tests fail; correct a test that is wrong. If the product is wrong, submit again as it is, "
-            "and the implementer repairs it:\n"
-            + "\n".join(f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8])
+            "and the implementer repairs it:\n" + _told(red, old)
         )
     return value, facts
 
@@ -398,11 +397,22 @@ def _verdict(session: Session) -> str:
     return str((session.payload("verify") or {}).get("verdict"))
 
 
+def _as_handed_in_before(session: Session, changes: Sequence[git.Change]) -> bool:
+    """Whether a red report comes with the files that it came with last time: so a tester says that the product is wrong."""
+    tried, session.repair.tried = session.repair.tried, _state(session, changes)
+    return session.repair.tried == tried
+
+
+def _state(session: Session, changes: Sequence[git.Change]) -> str:
+    work = session.workspace
+    there = {one.path: work.read_bytes(one.path) if work.exists(one.path) else None for one in changes}
+    return hashlib.sha256(repr(there).encode()).hexdigest()
+
+
 def _refuse_unchanged_repair(session: Session, changes: Sequence[git.Change]) -> None:
     """A hand-in without a change since the tests were red goes back to the model; no round is used for it."""
-    repair, work = session.repair, session.workspace
-    there = {one.path: work.read_bytes(one.path) if work.exists(one.path) else None for one in changes}
-    state = hashlib.sha256(repr(there).encode()).hexdigest() if there else ""
+    repair = session.repair
+    state = _state(session, changes) if changes else ""
     if state != repair.tried:
         repair.tried = state
         return
@@ -421,19 +431,25 @@ def _refuse_red_repair(session: Session) -> None:
     if REPAIR_ROUNDS in (repair.rounds + 1, repair.unchanged):
         return
     run = run_tests(session)
-    red = [case for case in run.cases if case.outcome in ("failed", "error")]
-    if run.status == "failed":
-        lines = [f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8]] or [
-            f"- {run.reason}\n{run.output_tail[-1500:]}"
-        ]
+    word, why = verdict(session.payload("baseline") or {}, summarised(run))
+    if word == "red":
+        red, old = blamed(session, run)
+        lines = _told(red, old) if red else f"- {why}\n{run.output_tail[-1500:]}"
         repair.rounds += 1
-        raise ToolRetry(f"still red, round {repair.rounds} of {REPAIR_ROUNDS}:\n" + "\n".join(lines))
+        raise ToolRetry(f"still red, round {repair.rounds} of {REPAIR_ROUNDS}:\n{lines}")
     if not repair.told and (left := examination.standing(session, run)):
         repair.told = True
         raise ToolRetry(
             "the tests pass, and these findings stand. Repair them; one that is wrong stays: hand in as it is, with the "
             "reason in the summary, and the person decides:\n" + "\n".join(f"- {line}" for line in left[:20])
         )
+
+
+def _told(red: Sequence[TestCase], old: int) -> str:
+    """Failing tests for whoever can mend them; those that failed before the change would hide them, and are counted."""
+    lines = [f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8]]
+    lines += [f"… and {len(red) - 8} more"] if len(red) > 8 else []
+    return "\n".join([*lines, *filter(None, [as_before(old)])])
 
 
 _CHECKS: Mapping[str, Callable[[Session, TaskSpec, Artifact], tuple[Artifact, Facts]]] = {

@@ -96,7 +96,8 @@ def _broken(session: Session) -> Iterator[str]:
     """Why the tests say less than they could, where they were not green before the change."""
     before = session.payload("baseline") or {}
     if before.get("status") in ("failed", "not run"):
-        red = "".join(f"\n- {name}" for name in list(before.get("messages") or {})[:10])
+        names = list(before.get("messages") or {})
+        red = "".join(f"\n- {name}" for name in names[:10]) + (f"\n… and {len(names) - 10} more" if names[10:] else "")
         tail = "" if red else f"\n{str(before.get('output_tail', ''))[-1500:]}"
         yield f"{before['status']}: {before.get('reason')}{red}{tail}"
 

@@ -36,7 +36,7 @@ class Repair:
     told: bool = False
     """Whether findings that stand with green tests were sent back; they are once, and then a person decides."""
     tried: str = ""
-    """The changes that were handed in last; empty for those that came in with red tests."""
+    """The changes that were handed in last; empty for those that a repair came in with, whose tests are red."""
 
 
 @dataclass

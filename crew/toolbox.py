@@ -192,14 +192,14 @@ def _run_tests(session: Session, given: RunTests) -> str:
         if run.counts_known
         else "counts unknown"
     )
-    red = [
-        f"- {case.id}: {verdict.clipped(case.message, 800)}"
-        for case in run.cases
-        if case.outcome in ("failed", "error")
-    ]
+    blamed, old = verdict.blamed(session, run)
+    red = [f"- {case.id}: {verdict.clipped(case.message, 800)}" for case in blamed]
     ids = [case.id for case in run.cases if case.outcome == "passed"]
     parts = [f"{run.status}: {counts}. {run.reason}".strip(), *red[:12]]
-    if not red and (not run.counts_known or run.status != "passed"):
+    parts += [f"… and {len(red) - 12} more"] if len(red) > 12 else []
+    if old:
+        parts.append(verdict.as_before(old))
+    elif not red and (not run.counts_known or run.status != "passed"):
         parts.append(run.output_tail[-3000:])
     if paths and ids:
         parts += ["passed:", *ids[:100]]

@@ -152,6 +152,21 @@ def against(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
     }
 
 
+def blamed(session: Session, run: testrun.TestRun) -> tuple[list[testrun.TestCase], int]:
+    """The red cases that were not red before the change, and how many are as red as they were."""
+    red = [case for case in run.cases if case.outcome in ("failed", "error")]
+    old = set(against(session.payload("baseline") or {}, summarised(run))["already failing"])
+    new = [case for case in red if case.id not in old]
+    return new, len(red) - len(new)
+
+
+def as_before(number: int) -> str:
+    """A line about failures that nobody has to mend, or nothing."""
+    return (
+        f"{number} tests that failed before the change fail as they did; they are not yours to repair" if number else ""
+    )
+
+
 def _by_exit_code(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
     if now["status"] == "passed" and baseline.get("counts_known"):
         return "unclear", f"{now['reason']}; before the change each test was known, and now none is"

@@ -117,6 +117,9 @@ def test_tests_that_were_broken_before_the_change_are_told_to_who_builds(session
     session.journal.record(session.id, "baseline", "Baseline", broken, None)
     text = told(session, "implement_data_access")
     assert "failed: pytest could not load conftest.py\nE   X" in text
+    red = {**broken, "reason": "12 of 20 tests failed", "messages": {f"t.py::t{n:02}": "X" for n in range(12)}}
+    session.journal.record(session.id, "baseline", "Baseline", red, None)
+    assert "- t.py::t09\n… and 2 more" in told(session, "implement_data_access")
 
 
 def test_a_layer_that_is_sent_back_sees_what_it_wrote(session: Session) -> None:

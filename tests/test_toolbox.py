@@ -8,8 +8,8 @@ import pytest
 import scenario
 from opened import implementing
 
-from backend_crew.crew import checks, toolbox
-from backend_crew.crew.artifacts import ChangeSet
+from backend_crew.crew import checks, toolbox, verdict
+from backend_crew.crew.artifacts import ChangeSet, TestReport
 from backend_crew.crew.session import Session
 from backend_crew.tools.errors import ToolRetry
 
@@ -89,6 +89,33 @@ def test_a_failure_is_told_once_and_what_did_not_pass_is_not_listed(opened: Open
     said = use(session, "run_tests", paths=["tests/test_notes.py"])
     assert "1 failed" in said and "seen once" in said
     assert said.count("short test summary") == 0 and "passed:" not in said
+
+
+OLD = "import pytest\n\n\n@pytest.mark.parametrize('n', range(13))\ndef test_old(n):\n    raise OSError('no broker here')\n"
+REPORT = {"overview": "One test.", "shown": [], "no_test_setup": False, "recommendation": None}
+
+
+def test_failures_from_before_the_change_neither_hide_a_new_one_nor_ask_for_a_repair(opened: Open) -> None:
+    session = opened({**FILES, "tests/test_a_broker.py": OLD})
+    before = verdict.summarised(verdict.run_tests(session))
+    assert before["counts"] == {"passed": 1, "failed": 13, "error": 0, "skipped": 0}
+    session.journal.record(session.id, "baseline", "Baseline", before, None)
+    written, green = session.clone.tree / "tests/test_archive.py", "def test_new() -> None:\n    pass\n"
+    written.write_text(green.replace("pass\n", "assert 'milk' == 'beer', 'the new one'\n"))
+    said = use(session, "run_tests", paths=[])
+    assert "14 failed" in said and "the new one" in said and "no broker here" not in said
+    assert "13 tests that failed before the change fail as they did" in said
+    report, fixed = TestReport.model_validate(REPORT), session.spec.task("test")
+    with pytest.raises(ToolRetry, match="the new one") as caught:
+        checks.check(session, fixed, report)
+    assert "no broker here" not in str(caught.value)
+    assert checks.check(session, fixed, report)[1]["tests"]["counts"]["failed"] == 14, "as it is: the product is wrong"
+    (session.clone.tree / "app/service.py").write_text(scenario.SERVICE + "\n\nMILK = 1\n")
+    built, repair = ChangeSet.model_validate({"summary": "Mended.", "altered": []}), session.spec.task("repair")
+    with pytest.raises(ToolRetry, match=r"still red, round 1 of 3:\n.*test_new"):
+        checks.check(session, repair, built)
+    written.write_text(green)
+    checks.check(session, repair, built)
 
 
 def test_checks_say_whether_ruff_looked(opened: Open) -> None:
