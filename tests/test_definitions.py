@@ -47,6 +47,12 @@ def edited(before: str, after: str) -> list[tuple[str, str, str]]:
     return changes(MODELS, MODELS.replace(before, after))
 
 
+def test_two_long_texts_are_shown_from_where_they_part() -> None:
+    route = "@router.post('/subjects', response_model=SubjectResponse, status_code=201, summary='Make one'%s)\ndef make(): ...\n"
+    ((_, _, what),) = changes(route % "", route % ", responses={409: 1}")
+    assert what == "decorators changed: …, summary='Make one') -> …, summary='Make one', responses={409: 1})"
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

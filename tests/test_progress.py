@@ -102,6 +102,11 @@ def test_off_a_terminal_it_is_one_plain_line_an_event(journal: Journal) -> None:
     with progress.watching(RUN):
         work(journal)
         journal.event(RUN, "unusable call", task="ask", tool="submit", reason="They are not valid JSON")
+        tests = {"counts": {"passed": 3, "failed": 1}, "seconds": 2.5, "status": "failed"}
+        journal.event(RUN, "tests", reason="1 of 4 tests failed", **tests)
+        journal.event(
+            RUN, "hand-in refused", task="ask", attempt=1, reason="not accepted:\n- area 'data': ask about it"
+        )
         with progress.paused():
             pass
     assert file.getvalue().splitlines() == [
@@ -109,4 +114,6 @@ def test_off_a_terminal_it_is_one_plain_line_an_event(journal: Journal) -> None:
         "done: analyse (Analysis)",
         "analyst: ask",
         "unusable call: submit - They are not valid JSON",
+        "tests: failed - 1 of 4 tests failed",
+        "sent back (1): ask - not accepted: - area 'data': ask about it",
     ]
