@@ -184,5 +184,8 @@ def how_to_answer(run: str, row: GateRow) -> str:
     lines = [f"backend-crew show {run}", f"backend-crew approve {run} --digest {digest}{why}"]
     if row.gate != gates.SCOPE.name:
         lines.append(f"backend-crew request-changes {run} --digest {digest} --reason TEXT")
-    lines += [f"backend-crew reject {run} --digest {digest} --reason TEXT", f"backend-crew resume {run}"]
+    if row.gate == "design":
+        lines.append(f"backend-crew edit {run}   # change it yourself; the gate opens again on your version")
+    lines.append(f"backend-crew reject {run} --digest {digest} --reason TEXT")
+    lines.append(f"backend-crew resume {run}   # after one of these")
     return "\n".join(lines)

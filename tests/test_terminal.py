@@ -291,7 +291,7 @@ def test_only_the_design_can_be_edited(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("design", ["approve r-1 --digest", "request-changes r-1", "reject r-1", "resume r-1"]),
+        ("design", ["approve r-1 --digest", "request-changes r-1", "edit r-1", "reject r-1", "resume r-1"]),
         ("scope", ["approve r-1 --digest", "reject r-1", "resume r-1"]),
         ("answers", ["answer r-1 --file", "resume r-1"]),
     ],
@@ -300,4 +300,5 @@ def test_the_commands_that_decide_are_named(stand: Stand, name: str, words: list
     row = stand.questions() if name == "answers" else gate(stand, name)
     said = terminal.how_to_answer("r-1", row)
     assert [word for word in words if f"backend-crew {word}" not in said] == []
-    assert ("request-changes" in said) is (name == "design")
+    for word in ("request-changes", "edit"):
+        assert (f" {word} " in said) is (name == "design")
