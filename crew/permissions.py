@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from backend_crew.crew import gates, stages
@@ -120,9 +120,11 @@ class Permissions:
         self._journal.check_held(self._run)
         if name == "submit":
             return
-        offered = task.tools or self._spec.roles[task.agent].tools
-        if name not in offered or not (name in stages.BY_NAME[task.stage].tools or name in LIBRARY_TOOLS):
+        if name not in self._offered(task) or not (name in stages.BY_NAME[task.stage].tools or name in LIBRARY_TOOLS):
             raise ToolRefused(f"{name} is not allowed in stage {task.stage!r}")
+
+    def _offered(self, task: TaskSpec) -> Sequence[str]:
+        return task.tools or self._spec.roles[task.agent].tools
 
     def check_write(self, path: str, act: str = WRITE) -> None:
         """Whether the task at hand may WRITE or DELETE a path; raises ToolRefused, and nothing is done then."""
@@ -144,9 +146,8 @@ class Permissions:
         """Why the plan does not let a task do this to a path; empty when it does."""
         entry = planned(design, path)
         if entry is None:
-            return "not in the approved plan; use request_scope_change with a reason, or keep to: " + ", ".join(
-                file.path for file in design.files
-            )
+            ask = "use request_scope_change with a reason, or " if "request_scope_change" in self._offered(task) else ""
+            return f"not in the approved plan; {ask}keep to: {', '.join(file.path for file in design.files)}"
         if entry.layer not in layers_open_to(task):
             return f"planned for the layer {entry.layer!r}, which is not open to task {task.name!r}"
         if entry.action == "create" and self._existed(path):

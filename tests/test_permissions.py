@@ -144,6 +144,7 @@ def test_a_path_outside_the_plan_is_refused_with_what_is_in_it(stand: Stand) -> 
     said = stand.refusal("app/other.py")
     assert "not in the approved plan; use request_scope_change" in said
     assert SERVICE in said
+    assert "not in the approved plan; keep to: " in stand.refusal("app/other.py", "test"), "it has no such tool"
 
 
 @pytest.mark.parametrize(
