@@ -147,6 +147,15 @@ def test_a_path_outside_the_plan_is_refused_with_what_is_in_it(stand: Stand) -> 
     assert "not in the approved plan; keep to: " in stand.refusal("app/other.py", "test"), "it has no such tool"
 
 
+def test_a_repair_may_ask_for_a_test_that_the_change_overtakes(stand: Stand) -> None:
+    stand.approve()
+    stand.permissions.enter(SPEC.task("repair"))
+    stand.permissions.check_tool("request_scope_change")
+    assert "use request_scope_change" in stand.refusal("tests/test_old.py", "repair")
+    stand.journal.decide(ruling(open_gate(stand.journal, "scope", bound=scope("tests/test_old.py", layer="repair"))))
+    stand.write("tests/test_old.py", "repair")
+
+
 @pytest.mark.parametrize(
     "path", ["app/service.py/x", "app/SERVICE.py", "app/service.pyc", "service.py", "app/service.py "]
 )
