@@ -100,8 +100,9 @@ def test_failures_from_before_the_change_neither_hide_a_new_one_nor_ask_for_a_re
     before = verdict.summarised(verdict.run_tests(session))
     assert before["counts"] == {"passed": 1, "failed": 13, "error": 0, "skipped": 0}
     session.journal.record(session.id, "baseline", "Baseline", before, None)
-    written, green = session.clone.tree / "tests/test_archive.py", "def test_new() -> None:\n    pass\n"
-    written.write_text(green.replace("pass\n", "assert 'milk' == 'beer', 'the new one'\n"))
+    written = session.clone.tree / "tests/test_archive.py"
+    green = "from app.models import Note\n\n\ndef test_new() -> None:\n    assert Note(text='milk').text == 'milk'\n"
+    written.write_text(green.replace("== 'milk'", "== 'beer', 'the new one'"))
     said = use(session, "run_tests", paths=[])
     assert "14 failed" in said and "the new one" in said and "no broker here" not in said
     assert "13 tests that failed before the change fail as they did" in said
