@@ -12,6 +12,7 @@ from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.stack import detect
 from backend_crew.tools.workspace import read_file
 
+_ON_NODE = ("node", "jest", "vitest", "mocha")
 _SHELL = re.compile(r"[|&;<>$`*?\\]")
 
 
@@ -23,7 +24,7 @@ def find_command(root: Path, runtime: Runtime) -> TestCommand | None:
         if proposed.argv[0] == "python":
             if runtime.python is not None:
                 return TestCommand((str(runtime.python), *proposed.argv[1:]), proposed.runner, proposed.evidence)
-        elif runtime.kind == ("node" if proposed.argv[0] in ("node", "npm") else "other"):
+        elif runtime.kind == ("node" if proposed.argv[0] == "npm" or proposed.runner in _ON_NODE else "other"):
             return proposed
     return None
 
