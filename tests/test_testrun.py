@@ -267,7 +267,7 @@ def test_a_stopped_run_is_no_verdict(sandbox: Sandbox, tree: Path) -> None:
         ({"pyproject.toml": "[tool.pytest.ini_options]\n"}, ("-m", "pytest"), "pytest"),
         ({"requirements-dev.txt": "pytest>=8\n"}, ("-m", "pytest"), "pytest"),
         ({"manage.py": '"DJANGO_SETTINGS_MODULE"\n', "requirements.txt": "django\n"}, ("manage.py", "test"), "django"),
-        ({"setup.py": "", "tests/test_a.py": "import unittest\n"}, ("-m", "unittest", "discover"), "unittest"),
+        ({"setup.py": "", "tests/test_a.py": "import unittest\nclass A(unittest.TestCase): pass\n"}, ("-m", "unittest", "discover"), "unittest"),
     ],
 )  # fmt: skip
 def test_the_command_is_found_with_its_evidence(
