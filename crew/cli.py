@@ -171,8 +171,8 @@ def resume(
 def answer(run_id: str, file: Path | None) -> None:
     """Answer the questions of a run, from a file or one by one."""
     from backend_crew.crew import approvers, commands, yamlfile
-    from backend_crew.crew.markdown import safe
     from backend_crew.crew.model import EXIT_CODES, Status
+    from backend_crew.crew.plaintext import safe
 
     with commands.opened() as journal:
         run = journal.run(run_id)
@@ -303,7 +303,8 @@ def show(run_id: str, as_json: bool) -> None:
 
     from backend_crew.crew import approvers, commands, outcome
     from backend_crew.crew.errors import DecisionRefused
-    from backend_crew.crew.markdown import safe, shown
+    from backend_crew.crew.markdown import shown
+    from backend_crew.crew.plaintext import safe
     from backend_crew.crew.terminal import how_to_answer
 
     with commands.opened() as journal:

@@ -10,7 +10,7 @@ from typing import Any
 
 from backend_crew.crew import choosing, settings
 from backend_crew.crew.errors import UsageError
-from backend_crew.crew.markdown import visible
+from backend_crew.crew.plaintext import visible
 from backend_crew.tools import apply, deny, git, guard, migrations, sarif, secrets
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.guard import Asked, Guarded

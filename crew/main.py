@@ -97,7 +97,7 @@ def _leave(command: Callable[[], object]) -> None:
 
 def _said(error: Exception) -> str:
     """An error's words without secrets, and without what a terminal would obey."""
-    from backend_crew.crew.markdown import safe
+    from backend_crew.crew.plaintext import safe
 
     return safe(_redacted(str(error)))
 

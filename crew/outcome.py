@@ -1,14 +1,16 @@
 """How a run stands, as one JSON object for programs and as a few lines for people."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend_crew.crew import budget, reporting
 from backend_crew.crew.errors import DecisionRefused
 from backend_crew.crew.journal import Journal, Run
-from backend_crew.crew.markdown import safe
 from backend_crew.crew.model import EXIT_CODES, Status
-from backend_crew.crew.roles import CrewSpec
+from backend_crew.crew.plaintext import safe
+
+if TYPE_CHECKING:  # listing runs reads no YAML
+    from backend_crew.crew.roles import CrewSpec
 
 DISCARDED = "discarded"
 
@@ -18,7 +20,7 @@ def word(run: Run) -> str:
     return DISCARDED if run.status is Status.REJECTED and run.reason == DISCARDED else run.status.value
 
 
-def stage_of(journal: Journal, run: Run, spec: CrewSpec) -> str:
+def stage_of(journal: Journal, run: Run, spec: "CrewSpec") -> str:
     """The stage of the first task that has no recorded output."""
     done = {output.task for output in journal.outputs(run.id)}
     return next((task.stage for task in spec.tasks if task.name not in done), "summary")
@@ -43,7 +45,7 @@ def gate_of(journal: Journal, run: Run) -> dict[str, Any] | None:
     }
 
 
-def as_json(journal: Journal, run: Run, spec: CrewSpec) -> dict[str, Any]:
+def as_json(journal: Journal, run: Run, spec: "CrewSpec") -> dict[str, Any]:
     """The object that --json prints."""
     totals = journal.totals(run.id)
     return {

@@ -7,7 +7,7 @@ from typing import Any
 from backend_crew.crew import choosing, established, gates, render, reporting, stages
 from backend_crew.crew.artifacts import Design, MigrationReview, Questions, Requirements, SecurityReview
 from backend_crew.crew.gates import Packet
-from backend_crew.crew.markdown import visible
+from backend_crew.crew.plaintext import visible
 from backend_crew.crew.rows import Decision, GateRow, canonical, sha256
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, migrations

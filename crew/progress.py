@@ -13,7 +13,7 @@ from rich.text import Text
 
 from backend_crew.crew import budget, stages
 from backend_crew.crew.journal import Journal
-from backend_crew.crew.markdown import safe
+from backend_crew.crew.plaintext import safe
 from backend_crew.crew.roles import CrewSpec
 
 _LINES = {

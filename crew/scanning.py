@@ -44,7 +44,7 @@ def scan(folder: Path, feature: str, as_json: bool) -> None:
 def _show(found: "Scan") -> None:
     from rich.console import Console
 
-    from backend_crew.crew.markdown import visible
+    from backend_crew.crew.plaintext import visible
 
     console = Console(highlight=False, soft_wrap=True)
     for title, lines in _sections(found):

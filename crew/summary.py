@@ -7,8 +7,8 @@ from typing import Any
 
 from backend_crew.crew import budget, checks, findings, gates, packets, render, reporting
 from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview
-from backend_crew.crew.markdown import literal, visible
 from backend_crew.crew.model import Status
+from backend_crew.crew.plaintext import literal, visible
 from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.tools import git

@@ -16,7 +16,8 @@ from backend_crew.crew.answers import OWN_WORDS_LIMIT
 from backend_crew.crew.artifacts import Question, Questions
 from backend_crew.crew.errors import DecisionRefused, UsageError
 from backend_crew.crew.journal import GateRow, Journal
-from backend_crew.crew.markdown import safe, shown
+from backend_crew.crew.markdown import shown
+from backend_crew.crew.plaintext import safe
 from backend_crew.crew.progress import Progress
 
 _KEYS = {"a": gates.APPROVE, "c": gates.CHANGES, "r": gates.REJECT}

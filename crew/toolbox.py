@@ -13,9 +13,9 @@ from backend_crew.crew.artifacts import ARTIFACTS, Artifact
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.journal import sha256
-from backend_crew.crew.markdown import visible
 from backend_crew.crew.model import Status, Stop
 from backend_crew.crew.permissions import layer_of
+from backend_crew.crew.plaintext import visible
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.tools import alembic_draft, git, search, syntax, testrun

@@ -11,7 +11,8 @@ from rich.markdown import Markdown
 
 from backend_crew.crew import render
 from backend_crew.crew.artifacts import Design
-from backend_crew.crew.markdown import safe, shown
+from backend_crew.crew.markdown import shown
+from backend_crew.crew.plaintext import safe
 
 
 def seen(text: str, width: int = 80) -> str:

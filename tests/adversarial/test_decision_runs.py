@@ -23,8 +23,8 @@ from rich.console import Console
 from backend_crew.crew import gates, ledger, policy, proof, roles, yamlfile
 from backend_crew.crew.embed import Failed, Finished, Waiting
 from backend_crew.crew.errors import BackendCrewError, JournalError
-from backend_crew.crew.markdown import visible
 from backend_crew.crew.model import Status
+from backend_crew.crew.plaintext import visible
 from backend_crew.crew.terminal import Terminal
 
 

@@ -17,7 +17,8 @@ from backend_crew.crew import main, roles, session
 from backend_crew.crew.embed import Finished
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal
-from backend_crew.crew.markdown import safe, shown
+from backend_crew.crew.markdown import shown
+from backend_crew.crew.plaintext import safe
 from backend_crew.crew.progress import Progress
 from backend_crew.crew.recording import Reply, Turn
 from backend_crew.crew.session import Session
