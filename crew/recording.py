@@ -178,6 +178,9 @@ class Recorder:
         self._model, self._path, self._lock = model, path, threading.Lock()
         if not path.exists():
             path.write_text(json.dumps(head, ensure_ascii=False) + "\n", encoding="utf-8")
+        elif Recording.load(path).inputs != Inputs(**head["inputs"]):
+            # a resumed run goes on in its own file; behind another run's head nothing could be replayed
+            raise RecordingError(f"{path} holds the recording of another run; name a file that does not exist yet")
 
     def ask(self, turn: Turn) -> Reply:
         """Ask the model and append the exchange."""

@@ -135,3 +135,13 @@ def test_a_recording_that_holds_a_line_separator_as_it_is_can_be_read(tmp_path: 
     text = json.dumps(HEAD) + "\n" + json.dumps(row, ensure_ascii=False) + "\n"
     (tmp_path / "r.jsonl").write_text(text, encoding="utf-8")
     assert Recording.load(tmp_path / "r.jsonl").replies["t", 1, 0][1].content == "a\u2028b\x85c"
+
+
+def test_a_recording_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "recording.jsonl"
+    Recorder(Scripted(lambda _: Reply("first")), path, HEAD).ask(turn())
+    before = path.read_bytes()
+    other = {**HEAD, "inputs": {**HEAD["inputs"], "roles": "others"}}
+    with pytest.raises(RecordingError, match="holds the recording of another run"):
+        Recorder(Scripted(lambda _: Reply("second")), path, other)
+    assert path.read_bytes() == before
