@@ -141,7 +141,7 @@ def test_a_recording_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "recording.jsonl"
     Recorder(Scripted(lambda _: Reply("first")), path, HEAD).ask(turn())
     before = path.read_bytes()
-    other = {**HEAD, "inputs": {**HEAD["inputs"], "roles": "others"}}
+    other = {**HEAD, "inputs": {"feature": "f", "roles": "others", "sample": "s"}}
     with pytest.raises(RecordingError, match="holds the recording of another run"):
         Recorder(Scripted(lambda _: Reply("second")), path, other)
     assert path.read_bytes() == before
