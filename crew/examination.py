@@ -33,7 +33,7 @@ Payload = dict[str, Any]
 
 QUICK = "quick"
 #: How long the trials may take, as multiples of one run of the tests, and in seconds at least and at most.
-_SHARE, _LEAST, _MOST = 1.5, 10.0, 120.0
+_TRIALS, _MUTANTS, _LEAST, _MOST = 1.5, 2.5, 10.0, 120.0
 
 
 def verified(session: Session) -> Payload:
@@ -89,8 +89,8 @@ def _tries(session: Session, tests: Mapping[str, Any]) -> bool:
     return session.run.options.get("checks") != QUICK and tests.get("verdict") in ("green", "unclear")
 
 
-def _seconds(tests: Mapping[str, Any]) -> float:
-    return min(_MOST, max(_LEAST, _SHARE * float(tests.get("seconds") or 0.0)))
+def _seconds(tests: Mapping[str, Any], share: float = _TRIALS) -> float:
+    return min(_MOST, max(_LEAST, share * float(tests.get("seconds") or 0.0)))
 
 
 def _honesty(session: Session, tests: Mapping[str, Any], base: Path, *, tries: bool) -> Examined:
@@ -105,8 +105,7 @@ def _honesty(session: Session, tests: Mapping[str, Any], base: Path, *, tries: b
         criteria=[one.id for one in requirements.criteria] if requirements else [],
         named={one.criterion: one.tests for one in report.shown} if report else {},
     )
-    seconds = _seconds(tests)
-    bounds = Bounds(mutation_seconds=seconds, trial_seconds=seconds)
+    bounds = Bounds(mutation_seconds=_seconds(tests, _MUTANTS), trial_seconds=_seconds(tests))
     runs = tries and session.tests is not None and not isinstance(session.sandbox, NoSandbox)
 
     def run(tree: Path, paths: Sequence[str], limit: float) -> testrun.TestRun:
