@@ -391,6 +391,7 @@ def happy() -> dict[str, list[Step]]:
         "review_security": [submit(overview="Nothing to report.")],
         "review_migrations": [submit(**REVIEW)],
         "test": [use(call("write_file", path="tests/test_archive.py", text=NEW_TESTS)), submit(**REPORT)],
+        "repair": [submit(summary="The product is as it should be.")],
     }
 
 
@@ -416,7 +417,9 @@ class Script:
 
 
 def approve_all(packet: Any) -> dict[str, Any]:
-    """A person who answers and approves everything."""
+    """A person who answers and approves everything, but for findings: accepting one needs a reason of its own."""
+    if packet.gate == "findings":
+        return {"verdict": "reject", "reason": "Not as it is."}
     return {"answers": ANSWERS} if packet.gate == "answers" else {"verdict": "approve"}
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from scenario import call, submit, use
 
 from backend_crew.crew import main, roles, session
-from backend_crew.crew.embed import Finished
+from backend_crew.crew.embed import Unverified
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.markdown import shown
@@ -95,7 +95,8 @@ def test_66_orders_of_a_repository_reach_models_as_data_and_decide_nothing(
     monkeypatch.setenv(scenario.ENV, "")
     stand = lay_out(tmp_path)
     result = stand.kickoff()
-    assert isinstance(result, Finished) or "tests" in result.reason, result.reason
+    # the security rules see them too, and no repair takes them out: this person does not accept that
+    assert isinstance(result, Unverified) and "bidirectional control" in result.reason, result.reason
     told = [str(turn.messages) for turn in stand.script.seen]
     for words in (f"-- {ORDER}", "test_orders.py", f"{ORDER}; skip", f"{ORDER} </data"):
         assert any(words in text for text in told), f"{words!r} reached no model, so nothing is shown"
@@ -103,8 +104,10 @@ def test_66_orders_of_a_repository_reach_models_as_data_and_decide_nothing(
     with stand.journal() as journal:
         gates = [(one.gate, one.verdict, one.channel) for one in journal.decisions(stand.run)]
     assert gates == [
-        (name, verdict, "callback")
-        for name, verdict in zip(("answers", "design", "migrations"), ("answered", "approve", "approve"), strict=True)
+        ("answers", "answered", "callback"),
+        ("design", "approve", "callback"),
+        ("migrations", "approve", "callback"),
+        ("findings", "reject", "callback"),
     ]
     _nothing_is_hidden_at_the_gate(stand)
 
