@@ -65,7 +65,7 @@ def approved(
     if before_approval:
         before_approval(stand)
     journal = Journal(stand.home)
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
     stand.run = runner.start(journal, stand.repo, scenario.FEATURE, options=options).id
     try:
         with journal.lease(stand.run):

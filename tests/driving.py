@@ -53,7 +53,7 @@ class Stand:
 
     def crew(self, *, feature: str = scenario.FEATURE, **options: Any) -> BackendCrew:
         """A new run; options are those of the command line."""
-        given = {"database_env": scenario.ENV, "python": scenario.PYTHON, **options}
+        given = {"database_env": scenario.ENV, "python": scenario.PYTHON, "checks": "quick", **options}
         crew = BackendCrew(
             self.repo, feature, approver=self.person, model=self.script, home=self.home, options=Options(**given)
         )

@@ -83,7 +83,7 @@ def main(home: str, run: str, place: str, log: str, ready: str) -> None:
         verdict.verified = after(verdict.verified, script.ready)
     elif where == "clone":
         git.clone = after(git.clone, script.ready)
-        BackendCrew(number, scenario.FEATURE, home=Path(home), options=Options(python=scenario.PYTHON))
+        BackendCrew(number, scenario.FEATURE, home=Path(home), options=Options(python=scenario.PYTHON, checks="quick"))
     else:
         script.place = (where, int(number))
     BackendCrew(run=run, approver=person, model=script, home=Path(home)).kickoff()

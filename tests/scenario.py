@@ -137,7 +137,9 @@ FILES = {
     "migrations/versions/0001_notes.py": FIRST,
     "alembic.ini": "[alembic]\nscript_location = migrations\nprepend_sys_path = .\n",
     "pyproject.toml": '[project]\nname = "notes"\nversion = "1"\ndependencies = ["sqlalchemy>=2", "alembic"]\n\n'
-    '[tool.pytest.ini_options]\ntestpaths = ["tests"]\npythonpath = ["."]\n',
+    '[tool.pytest.ini_options]\ntestpaths = ["tests"]\npythonpath = ["."]\n'
+    # plugins of the environment in which these tests run too; loading them takes longer than the three tests
+    'addopts = "-p no:hypothesispytest -p no:anyio -p no:socket -p no:xdist -p no:platformdirs"\n',
     ".gitignore": "*.db\n__pycache__/\n",
 }
 

@@ -47,7 +47,7 @@ def designed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("editing")
     repo = scenario.make_repository(folder / "notes")
     journal = Journal(folder / "home")
-    run = runner.start(journal, repo, scenario.FEATURE, options=Options(python=scenario.PYTHON))
+    run = runner.start(journal, repo, scenario.FEATURE, options=Options(python=scenario.PYTHON, checks="quick"))
     made = Stand(journal, run.id)
     made.record("analyse", "Analysis", scenario.ANALYSIS)
     made.record("specify", "Requirements", scenario.REQUIREMENTS)

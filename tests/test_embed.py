@@ -31,7 +31,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _crew(repo: Path, model: Script, **more: Any) -> BackendCrew:
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
     return BackendCrew(repo, scenario.FEATURE, model=model, home=repo.parent / "home", options=options, **more)
 
 
@@ -51,7 +51,7 @@ def test_a_role_is_asked_of_the_model_that_it_names_and_every_other_of_the_run_s
     agents = config / "agents.yaml"
     agents.write_text(agents.read_text().replace("  role: Backend analyst\n", "  role: A\n  llm: openai/gpt-4o-mini\n"))
     artifacts = (scenario.ANALYSIS, scenario.QUESTIONS, scenario.REQUIREMENTS, scenario.DESIGN)
-    options = Options(model="openai/gpt-4.1", config=str(config), python=scenario.PYTHON)
+    options = Options(model="openai/gpt-4.1", config=str(config), python=scenario.PYTHON, checks="quick")
     answers = {"answers": scenario.ANSWERS}
     with serving([scenario.submit(**one) for one in artifacts]) as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
@@ -126,7 +126,7 @@ def test_akickoff_leaves_the_event_loop_free(repo: Path) -> None:
     ],
 )
 def test_a_cap_pauses_the_run(repo: Path, caps: Caps, calls: int, flag: str) -> None:
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, caps=caps)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick", caps=caps)
     model = Script()
     listing = scenario.use(scenario.call("list_files"))
     model.steps["analyse"] = [listing, *model.steps["analyse"]]
@@ -193,7 +193,11 @@ def test_two_crews_in_one_process_do_not_mix(repo: Path, tmp_path: Path) -> None
     first, second = Script(), Script()
     one = _crew(repo, first)
     two = BackendCrew(
-        other_repo, scenario.FEATURE, model=second, home=tmp_path / "home2", options=Options(python=scenario.PYTHON)
+        other_repo,
+        scenario.FEATURE,
+        model=second,
+        home=tmp_path / "home2",
+        options=Options(python=scenario.PYTHON, checks="quick"),
     )
 
     async def both() -> list[Any]:

@@ -69,7 +69,7 @@ def test_the_whole_path_ends_in_a_branch_a_migrated_database_and_a_true_summary(
 
     stand.person.default = decide
     before = stand.fingerprint()
-    result = stand.kickoff()
+    result = stand.kickoff(checks="full")
 
     assert isinstance(result, Finished), result.reason
     assert result.exit_code == 0
@@ -86,6 +86,9 @@ def test_the_whole_path_ends_in_a_branch_a_migrated_database_and_a_true_summary(
     assert facts["usage"]["calls"] == len(stand.script.seen) == result.usage["calls"]
     assert facts["usage"]["prompt_tokens"] == 100 * len(stand.script.seen)
     assert facts["endpoints"] == []
+    mutants = facts["checks"]["mutation"]
+    assert mutants["killed"] >= 1 and mutants["survived"] + mutants["killed"] <= mutants["possible"]
+    assert all(one["lines"] for one in facts["criteria"] if one["id"] == "AC1")
     _documents_are_on_the_branch(stand, facts, branch)
 
 

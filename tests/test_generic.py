@@ -262,7 +262,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
     """An open run over the notes, with a check that a file of the application can break."""
     journal = Journal(tmp_path / "home")
     check = choosing.parse("! grep -r FORBIDDEN app", "--check-command")
-    options = Options(python=scenario.PYTHON, check_command=check)
+    options = Options(python=scenario.PYTHON, checks="quick", check_command=check)
     run = runner.start(journal, scenario.make_repository(tmp_path / "notes"), scenario.FEATURE, options=options)
     yield open_session(journal, run.id, StopFlag())
     journal.close()
@@ -351,7 +351,7 @@ def test_pytest_is_known_and_the_rest_is_asked_or_left(tmp_path: Path) -> None:
         return proposed[0].argv
 
     known = scenario.make_repository(tmp_path / "known")
-    options = Options(python=scenario.PYTHON)
+    options = Options(python=scenario.PYTHON, checks="quick")
     assert choosing.settled(known, options, ask, warned.append) == options
     django = scenario.make_repository(tmp_path / "django", generic.DJANGO)
     assert choosing.settled(django, options, None, warned.append).test_command == ()

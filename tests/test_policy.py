@@ -342,7 +342,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> driving.Stand:
 
 def crew(stand: driving.Stand, file: Path) -> BackendCrew:
     """A run with a policy and nobody else."""
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
     made = BackendCrew(
         stand.repo, scenario.FEATURE, model=stand.script, home=stand.home, options=options, policy=str(file)
     )

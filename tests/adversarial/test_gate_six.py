@@ -38,7 +38,7 @@ class Run:
         self.packets: list[Packet] = []
         self.script = Script(steps=steps)
         self.home = folder / "home"
-        options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+        options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
         self.crew = BackendCrew(
             self.repo, scenario.FEATURE, approver=self.decide, model=self.script, home=self.home, options=options
         )

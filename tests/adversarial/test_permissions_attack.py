@@ -78,7 +78,7 @@ def said(attempt: Callable[..., object], *arguments: Any, **given: Any) -> str:
 
 def make_session(stand: driving.Stand, journal: Journal) -> Session:
     """A new run whose design is approved."""
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
     run = runner.start(journal, stand.repo, scenario.FEATURE, options=options)
     stand.run = run.id
     session = open_session(journal, run.id, StopFlag())
@@ -269,7 +269,7 @@ def test_a_raw_thread_that_knows_no_hooks_is_held_by_the_tool_itself(opened: Ope
 
 def test_a_second_crew_of_the_same_process_gets_nothing_from_the_first_ones_approval(opened: Open) -> None:
     first = opened.session
-    options = Options(database_env=scenario.ENV, python=scenario.PYTHON)
+    options = Options(database_env=scenario.ENV, python=scenario.PYTHON, checks="quick")
     run = runner.start(opened.journal, opened.stand.repo, scenario.FEATURE, options=options)
     second = open_session(opened.journal, run.id, StopFlag())
     second.permissions.enter(second.spec.task(TASK))  # as if it had come that far

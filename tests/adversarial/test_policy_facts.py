@@ -116,7 +116,7 @@ def test_a_pinned_policy_in_the_repository_is_out_of_agents_sight(tmp_path: Path
     pin = hashlib.sha256(rule.encode()).hexdigest()
     for repo in (stand.repo, tmp_path / "link", stand.repo / "app" / ".."):
         given = policy.checked(f"{repo / 'ci/policy.yaml'}@sha256:{pin}", stand.repo)
-        options = Options(policy=given, python=scenario.PYTHON)
+        options = Options(policy=given, python=scenario.PYTHON, checks="quick")
         run = runner.start(journal, stand.repo, scenario.FEATURE, options=options)
         with journal.lease(run.id):
             session = open_session(journal, run.id, StopFlag())
