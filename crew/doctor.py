@@ -13,6 +13,7 @@ from backend_crew.crew import roles, settings
 from backend_crew.crew.errors import BackendCrewError
 from backend_crew.crew.journal import Journal
 from backend_crew.tools import process, ripgrep
+from backend_crew.tools.contract.exercise import find_tools
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.process import run
 from backend_crew.tools.sandbox import NoSandbox, find_sandbox
@@ -31,7 +32,8 @@ class Condition:
 
 def examine(open_journal: Callable[[], Journal]) -> list[Condition]:
     """Look at everything; nothing is changed."""
-    return [_python(), _git(), _sandbox(), _ripgrep(), _state(open_journal), _roles(), _crewai(), _sqlite(), _model()]
+    own = [_python(), _git(), _sandbox(), _ripgrep(), _state(open_journal), _roles(), _crewai(), _sqlite(), _model()]
+    return [*own, _schemathesis()]
 
 
 def _python() -> Condition:
@@ -100,6 +102,16 @@ def _crewai() -> Condition:
 def _sqlite() -> Condition:
     return Condition(
         "SQLite", sqlite3.sqlite_version_info >= (3, 35), sqlite3.sqlite_version, "use a newer Python build"
+    )
+
+
+def _schemathesis() -> Condition:
+    """What calls the finished application with generated requests; it needs an environment of its own."""
+    folder = settings.tool_environment("schemathesis")
+    found, why = find_tools(folder)
+    how = f"python3 -m venv {folder} && {folder}/bin/pip install 'schemathesis>=4.30,<5'"
+    return Condition(
+        "schemathesis", found is not None, str(folder) if found else why.partition(";")[0], how, needed=False
     )
 
 
