@@ -57,7 +57,7 @@ def _examined(session: Session, tests: Payload, *, tries: bool) -> Payload:
         contract, of_contract = _contract(session, base)
         tried, of_trial = _exercise(session, tests, tries=tries)
         security, of_audit = _audit(session, base)
-    found = [*honest.findings, *_missing(tests), *_not_shown(criteria), *of_contract, *of_trial, *of_audit]
+    found = [*honest.findings, *_missing(tests), *_not_shown(tests, criteria), *of_contract, *of_trial, *of_audit]
     record = {
         "criteria": criteria,
         "findings": [vars(one) for one in dict.fromkeys(found)],
@@ -168,8 +168,10 @@ def _missing(tests: Mapping[str, Any]) -> Iterator[ChangeFinding]:
         yield ChangeFinding("tests", "test-missing", "error", path, 0, text, "bring the test back, or say why it goes")
 
 
-def _not_shown(criteria: Sequence[Mapping[str, Any]]) -> Iterator[ChangeFinding]:
-    """Criteria that no test shows; where no test is known one by one, that is said elsewhere, and is no error."""
+def _not_shown(tests: Mapping[str, Any], criteria: Sequence[Mapping[str, Any]]) -> Iterator[ChangeFinding]:
+    """Criteria that no test shows; where none ran, or none is known one by one, that is said elsewhere, and is no error."""
+    if tests["verdict"] == "not run":
+        return
     for row in criteria:
         if not row["shown"] and {test["outcome"] for test in row["tests"]} != {reporting.UNKNOWN}:
             text = f"{row['id']} is not shown by a passing test: {row['reason']}"
