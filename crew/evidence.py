@@ -26,7 +26,7 @@ def locate(workspace: Workspace, evidence: Evidence) -> Evidence:
 
 #: How a statement begins that something is not there.
 _CLAIM = re.compile(r"(no|none|nothing|without|there (is|are) (no|nothing|none))\b", re.IGNORECASE)
-_WORD = re.compile(r"[A-Za-z]{4,}")
+_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
 def check_absence(finding: Finding, search: Callable[[str], Sequence[Match]]) -> None:
@@ -40,11 +40,15 @@ def check_absence(finding: Finding, search: Callable[[str], Sequence[Match]]) ->
         if not finding.evidence:
             raise ToolRetry(f"{finding.statement!r}: no line shows it; cite at least one")
         return
-    # a search for something else finds nothing either
+    # a search for something else, or for more than the statement says, finds nothing either
     said = {word.lower()[:4] for word in _WORD.findall(finding.statement)}
-    if not said & {word.lower()[:4] for word in _WORD.findall(finding.absent)}:
-        raise ToolRetry(f"the search {finding.absent!r} has no word in common with {finding.statement!r}")
-    if found := search(finding.absent):
+    asked = [{word.lower()[:4] for word in _WORD.findall(part)} for part in finding.absent.split("|")]
+    if not any(words and words <= said for words in asked):
+        raise ToolRetry(
+            f"the search {finding.absent!r} would not find what {finding.statement!r} says is absent: one of its "
+            "alternatives (between |) has to consist of words of the statement alone"
+        )
+    if found := search(f"(?i){finding.absent}"):
         places = "; ".join(f"{one.path}:{one.line} {one.text.strip()[:80]}" for one in found)
         raise ToolRetry(f"{finding.statement!r}: the search {finding.absent!r} finds it: {places}")
 

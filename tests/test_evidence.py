@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend_crew.crew.artifacts import Evidence
-from backend_crew.crew.evidence import locate
+from backend_crew.crew.artifacts import Evidence, Finding
+from backend_crew.crew.evidence import check_absence, locate
 from backend_crew.tools.errors import ToolError, ToolRetry
+from backend_crew.tools.search import Match
 from backend_crew.tools.workspace import ReadOnly, Workspace
 
 TEXT = "import os\n\n\ndef add(session,  text):\n    return text\n\n\ndef add_all():\n    return text\n"
@@ -82,3 +83,30 @@ def test_a_quote_copied_from_any_line_is_found_there(tmp_path: Path, lines: list
         return
     found = locate(workspace, cite(said, quote, "any.txt"))
     assert " ".join(quote.split()) in " ".join(lines[found.line - 1].split())  # counted as read_file counts
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("rate.?limit|throttle", ""),
+        ("throttle", "consist of words of the statement"),
+        ("rate limiting zzz", "consist of words of the statement"),
+        (None, "name in 'absent'"),
+    ],
+)
+def test_an_absence_is_shown_by_a_search_for_what_it_says(pattern: str | None, words: str) -> None:
+    finding = Finding(topic="api", statement="No rate limiting", absent=pattern)
+    asked: list[str] = []
+
+    def nothing(text: str) -> list[Match]:
+        asked.append(text)
+        return []
+
+    if words:
+        with pytest.raises(ToolRetry, match=words):
+            check_absence(finding, nothing)
+        return
+    check_absence(finding, nothing)
+    assert asked == [f"(?i){pattern}"]
+    with pytest.raises(ToolRetry, match=r"finds it: app\.py:3 RateLimit"):
+        check_absence(finding, lambda _: [Match("app.py", 3, "RateLimit()")])
