@@ -59,7 +59,6 @@ class Deviation:
 def find_conventions(files: Iterable[tuple[str, str]]) -> tuple[Convention, ...]:
     """The conventions that (path, text) pairs show, ordered by kind; linear in the text."""
     roles: dict[str, list[Example]] = defaultdict(list)
-    layers: dict[str, str] = {}
     habits: dict[tuple[Habit, str], list[Example]] = defaultdict(list)
     for path, text in files:
         if len(text) > _FILE_LIMIT or _MIGRATIONS.search(path):

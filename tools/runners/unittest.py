@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from backend_crew.tools.runners import lines
@@ -61,13 +62,4 @@ UNITTEST = Runner(
     none_found=frozenset({0, 5}),
     names_files=False,
 )
-DJANGO = Runner(
-    name="django",
-    owns=_is_django,
-    plan=_django_plan,
-    read=_read,
-    codes=_CODES,
-    none_found=frozenset({0, 5}),
-    names_files=False,
-    module="django",
-)
+DJANGO = replace(UNITTEST, name="django", owns=_is_django, plan=_django_plan, module="django")
