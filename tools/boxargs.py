@@ -43,13 +43,11 @@ def _system(etc: Path) -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
-    yield from ("--perms", "0755", "--dir", "/etc")
-    for path in sorted(etc.iterdir()):
-        yield from ("--ro-bind", str(path), f"/etc/{path.name}")
-    for folder in ("/etc/ssl", "/etc/pki", "/etc/pki/tls"):
-        yield from ("--perms", "0755", "--dir", folder)
-    for name in shared_etc():
-        yield from ("--ro-bind-try", name, name)
+    yield from ("--ro-bind", str(etc), "/etc")
+    for path in shared_etc():
+        # The files are in `etc` already, with the mount points of the folders.
+        if path.is_dir():
+            yield from ("--ro-bind-try", str(path), str(path))
 
 
 def _private(tmp_bytes: int) -> Iterator[str]:

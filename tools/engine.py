@@ -1,7 +1,8 @@
 """What every way of confining a command has in common: limits, where things lie, and the environment inside."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from backend_crew.tools.process import Completed
 from backend_crew.tools.runtime import Runtime
 
 # Of /etc only what programs need to start and to talk on the loopback; no accounts, no hosts, no credentials.
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "protocols", "services")
+_ETC = ("ld.so.cache", "alternatives", "localtime", "mime.types", "protocols", "services")
 _ETC_SSL = ("ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "ca-certificates")
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _COVERED = ("/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libexec", "/usr/share")
@@ -141,10 +142,12 @@ def check_variable(name: str, value: str) -> None:
         raise ToolRetry(f"The variable {name!r} cannot be passed to a program. Remove '=' and NUL characters.")
 
 
-def shared_etc() -> Iterator[str]:
-    """The files of /etc that commands may read."""
-    jvm = sorted(path.name for path in Path("/etc").glob("java*"))
-    yield from (f"/etc/{name}" for name in (*_ETC, *_ETC_SSL, *jvm))
+@cache
+def shared_etc() -> tuple[Path, ...]:
+    """The files and folders of /etc that commands may read, where they exist."""
+    etc = Path("/etc")
+    named = (*(etc / name for name in (*_ETC, *_ETC_SSL)), *sorted(etc.glob("java*")))
+    return tuple(path for path in named if path.exists())
 
 
 def caps_addresses(layout: Layout, program: str) -> bool:

@@ -156,7 +156,7 @@ def _rules(layout: Layout, version: int) -> dict[str, object]:
 def _paths(layout: Layout) -> Iterator[tuple[Path, int]]:
     readable = [
         *(Path("/") / name for name in ("usr", *SYSTEM_LINKS)),
-        *map(Path, shared_etc()),
+        *shared_etc(),
         *layout.runtime.mounts,
         *(layout.original / overlay for overlay in layout.overlays),
         *(Path("/proc") / name for name in _MACHINE_FACTS),
