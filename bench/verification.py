@@ -7,6 +7,7 @@ DIR` names a virtual environment that has it; without one its run is not part of
 
 import argparse
 import dataclasses
+import os
 import statistics
 import tempfile
 import time
@@ -65,15 +66,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         journal, run = _played(Path(name))
         if given.schemathesis:
+            os.environ["BACKEND_CREW_HOME"] = name
             place = tool_environment("schemathesis")
             place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(given.schemathesis.absolute())
         with journal.lease(run):
-            session = open_session(journal, run, StopFlag())
-            _measure(session, given.schemathesis)
+            _measure(open_session(journal, run, StopFlag()))
         journal.close()
 
 
-def _measure(session: Session, schemathesis: Path | None) -> None:
+def _measure(session: Session) -> None:
     quick = dataclasses.replace(session.run, options={**session.run.options, "checks": examination.QUICK})
     times: dict[str, list[float]] = {"bare": [], "quick": [], "whole": []}
     record: dict[str, object] = {}
@@ -93,7 +95,9 @@ def _measure(session: Session, schemathesis: Path | None) -> None:
     rows = [(name, f"{one:.1f}", f"{one / medians['bare']:.2f}x") for name, one in medians.items()]
     measure.table("seconds of one verification", ("", "median", "ratio"), rows)
     mutation, application = checks["mutation"], checks["application"]
-    print(f"\nmutants: {mutation['killed']} killed, {mutation['survived']} survived, of {mutation['possible']} possible")
+    print(
+        f"\nmutants: {mutation['killed']} killed, {mutation['survived']} survived, of {mutation['possible']} possible"
+    )
     print(f"application: {application}")
     measure.verdict("whole verification", medians["whole"] / medians["bare"], MOST_WHOLE, "x")
     measure.verdict("verification without trials", medians["quick"] / medians["bare"], MOST_QUICK, "x")

@@ -1,6 +1,5 @@
 """New tests, mutants and criteria, with the real sandbox, pytest and Node: what only a run can tell."""
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -57,7 +56,7 @@ def tried(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Examined]:
         old = {"tests/test_api.py::test_health": "passed"}
         after = {**old, **dict.fromkeys(fresh, "passed")}
         change = Change(base, tree, changed(case), old, after, tuple(named), named)
-        return examine(change, run, Bounds(mutants, 600, 600))
+        return examine(change, run, Bounds(mutants, 600))
 
     return do
 
@@ -100,7 +99,7 @@ def test_new_tests_show_a_feature_or_nothing(tried: Callable[..., Examined]) -> 
     assert found.criteria[0].lines == ("shop/orders.py:19",)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
+@pytest.mark.tool
 def test_node_is_tried_in_the_same_way(tried: Callable[..., Examined]) -> None:
     fresh = [f"test/add.test.js::{name}" for name in ("a coupon is added", "a rate out of range is refused")]
     found = tried(case_of("node", FEATURE), fresh, 1, AC1=fresh[:1])

@@ -1,6 +1,5 @@
 """Checks of changed files: parsed by us, imported and linted in the sandbox, silent about what is not their fault."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -127,7 +126,6 @@ def test_surroundings_and_missing_installs_are_not_the_changes_fault(sandbox: Sa
 
 
 def test_django_models_are_imported_with_their_settings(sandbox: Sandbox, tree: Path) -> None:
-    pytest.importorskip("django")
     paths = put(
         tree,
         {
@@ -174,14 +172,11 @@ def test_what_code_inside_leaves_as_a_result_is_not_trusted(sandbox: Sandbox, tr
 
 
 def test_ruff_finds_undefined_names_and_leaves_style_alone(sandbox: Sandbox, tree: Path) -> None:
-    if shutil.which("ruff", path=str(Path(sys.executable).parent)) is None:
-        pytest.skip("ruff is not installed beside this interpreter")
     put(tree, {"a.py": "import os\n\n\ndef f():\n    unused = 1\n    return undefined_name\n"})
     assert [(one.line, one.text[:4]) for one in check(sandbox, tree, "a.py")] == [(6, "F821")]
 
 
+@pytest.mark.tool
 def test_node_checks_javascript(sandbox: Sandbox, tree: Path) -> None:
-    if shutil.which("node", path="/usr/bin:/usr/local/bin") is None:
-        pytest.skip("no node in this machine's system folders")
     put(tree, {"good.js": "const a = 1\n", "bad.mjs": "const a = 1\nconst b = (\n"})
     assert [one.path for one in check(sandbox, tree, "good.js", "bad.mjs")] == ["bad.mjs"]

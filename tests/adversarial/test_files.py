@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 import pytest
@@ -165,12 +165,15 @@ def test_07_a_fifo_does_not_hang_the_run(place: Place) -> None:
     hanging.join()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
 def test_08_a_device_is_not_read(place: Place) -> None:
-    try:
-        os.mknod(place.root / "zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-    except PermissionError:
-        pytest.skip("this container may not make devices")
+    if os.geteuid() != 0:  # only root makes devices, and only root could do harm among those of the system
+        devices = Path("/dev")
+        place = replace(place, root=devices, files=Workspace(devices, Anything()), naive=Naive(devices))
+    else:
+        try:
+            os.mknod(place.root / "zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("this container may not make devices")
     place.refuses("zero", "device")
     try:
         with place.naive._checked("zero").open("rb") as endless:

@@ -1,6 +1,7 @@
 """Whether the tests of a change are honest: everything this package knows, asked in one place."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,10 @@ _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", ".
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far the trials may go; no mutants and no seconds leave them out."""
+    """How far the trials may go: mutants at most, and seconds for all trials together; none of them, no mutants."""
 
     mutants: int = 24
-    mutation_seconds: float = 120.0
-    trial_seconds: float = 120.0
+    seconds: float = 240.0
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,14 @@ def examine(change: Change, run: RunTests | None, bounds: Bounds | None = None) 
     cited = [one for ids in change.named.values() for one in ids if change.after.get(one) == "passed"]
     touched = _touched_tests(change)
     shown, tried = Shown(reason="nothing was tried"), Mutation(reason="nothing was tried")
+    ends = time.monotonic() + limits.seconds
     if run is not None and _has_code(sources):
         tests = tuple(dict.fromkeys((*sorted(new), *cited)))
         if tests:
-            shown = newly.show(trees, tests, files_of(tests, sources.paths), run, limits.trial_seconds)
-        if limits.mutants and limits.mutation_seconds:
+            shown = newly.show(trees, tests, files_of(tests, sources.paths), run, limits.seconds)
+        if limits.mutants:
             files = files_of((*tests, *touched), sources.paths)
-            tried = mutation.mutate(trees, files, run, limits.mutants, limits.mutation_seconds)
+            tried = mutation.mutate(trees, files, run, limits.mutants, ends - time.monotonic())
     only_new = Shown(idle=shown.idle & new, whole=shown.whole)
     findings = (
         *compared.findings,

@@ -48,6 +48,8 @@ def mutate(trees: Trees, files: Sequence[str], run: RunTests, limit: int, second
     chosen, possible = mutants_of(trees.before, trees.after, limit)
     if not chosen:
         return Mutation(reason="the change has no line in which a fault could be made")
+    if seconds <= 0:
+        return Mutation(possible=possible, reason="the other trials took all the time that there was")
     tried: list[Tried] = []
     try:
         with trial(trees.tree, {}) as copy:
