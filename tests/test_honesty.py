@@ -61,3 +61,23 @@ def test_helpers_that_call_one_another_end() -> None:
     calls = "\n".join("    check(x)" for _ in range(60))
     text = f"def check(x):\n{calls}\n    assert x == 1\n\n\ndef test_a():\n    check(2)\n"
     assert errors({"tests/test_a.py": text}, {"tests/test_a.py": text}) == []
+
+
+EXISTS = """
+from app import service
+def test_names(): assert service.archive is not None
+def test_kinds(): assert callable(service.archive) and hasattr(service, "listed")
+def test_value(): assert service.LIMIT == 20
+def test_use(client): assert client.get("/notes")
+"""
+LOOKS = """
+const test = require('node:test'), assert = require('node:assert'), notes = require('../src/notes')
+test('is there', () => { assert.ok(notes.archive) })
+test('is a limit', () => { assert.equal(notes.LIMIT, 20) })
+test('is used', () => { assert.ok(notes.archive(1)) })
+"""
+
+
+def test_a_test_that_only_looks_whether_names_exist_shows_nothing() -> None:
+    found = compare(Sources({}, {"tests/test_names.py": EXISTS, "test/notes.test.js": LOOKS}))
+    assert {name for _, name in found.weak} == {"test_names", "test_kinds", "is there"}

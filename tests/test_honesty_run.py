@@ -148,7 +148,7 @@ def test_faults_are_not_made_where_tests_do_not_pass_or_time_is_up(tmp_path: Pat
     there = trees(tmp_path)
     found = mutation.mutate(there, [], lambda *_: ran(failed=["a"]), 10, 60)
     assert (found.tried, "do not pass" in found.reason) == ((), True)
-    found = mutation.mutate(there, [], lambda *_: replace(ran("a"), seconds=99.0), 10, 60)
+    found = mutation.mutate(there, [], lambda *_: replace(ran("a"), seconds=999.0), 10, 60)
     assert (found.tried, found.reason) == ((), "0 of 3 mutants were tried")
 
 

@@ -17,7 +17,7 @@ from backend_crew.tools.honesty.config import compare_settings
 from backend_crew.tools.honesty.findings import finding
 from backend_crew.tools.honesty.hooks import compare_hooks
 from backend_crew.tools.honesty.pairing import Key
-from backend_crew.tools.honesty.testcode import Assertion, Test, TestFile
+from backend_crew.tools.honesty.testcode import STRENGTH, Assertion, Test, TestFile
 from backend_crew.tools.honesty.vanished import vanished
 
 _WORD = re.compile(r"[A-Za-z_$][\w$]{2,}|/[\w/{}:.-]+")
@@ -28,6 +28,9 @@ _ASSERTING = frozenset(
     {"node:assert", "assert", "node:assert/strict", "assert/strict", "chai", "vitest", "@jest/globals", "pytest"}
 )
 _VALUE = re.compile(r"[\w.-]+")
+_EXISTS = STRENGTH["present"]
+_LOOKS = frozenset({"hasattr", "getattr", "callable", "isinstance", "issubclass", "type", "dir", "len", "expect", "ok"})
+"""Functions that look at a name without doing what it is for."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ def _weakness(test: Test) -> str:
         return f"it returns at line {test.exit_line}, before its assertions"
     if test.assertions and not test.demands:
         return "its assertions cannot fail"
+    called = {one.rpartition(".")[2] for one in test.calls}
+    if test.demands and all(one.strength <= _EXISTS for one in test.demands) and called <= _LOOKS:
+        return "it calls nothing, and demands only that names exist"
     return ""
 
 

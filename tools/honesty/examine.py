@@ -83,7 +83,8 @@ def examine(change: Change, run: RunTests | None, bounds: Bounds | None = None) 
             shown = newly.show(trees, tests, files_of(tests, sources.paths), run, limits.seconds)
         if limits.mutants:
             files = files_of((*tests, *touched), sources.paths)
-            tried = mutation.mutate(trees, files, run, limits.mutants, ends - time.monotonic())
+            left = max(ends - time.monotonic(), limits.seconds / 4)
+            tried = mutation.mutate(trees, files, run, limits.mutants, left)
     only_new = Shown(idle=shown.idle & new, whole=shown.whole)
     findings = (
         *compared.findings,

@@ -16,6 +16,7 @@ from backend_crew.tools.testrun import TestRun
 ENOUGH = 5
 """From so many mutants on it means something that none was killed."""
 _SLOWEST = 4.0
+_LONGER = 3.0
 _LEAST_SECONDS = 10.0
 
 
@@ -48,8 +49,6 @@ def mutate(trees: Trees, files: Sequence[str], run: RunTests, limit: int, second
     chosen, possible = mutants_of(trees.before, trees.after, limit)
     if not chosen:
         return Mutation(reason="the change has no line in which a fault could be made")
-    if seconds <= 0:
-        return Mutation(possible=possible, reason="the other trials took all the time that there was")
     tried: list[Tried] = []
     try:
         with trial(trees.tree, {}) as copy:
@@ -59,10 +58,11 @@ def mutate(trees: Trees, files: Sequence[str], run: RunTests, limit: int, second
             each = max(_LEAST_SECONDS, _SLOWEST * control.seconds)
             for mutant in chosen:
                 left = seconds - (time.monotonic() - started)
-                if left < control.seconds:
+                # A few are tried in any case: of fewer than these, survivors would say nothing.
+                if left < control.seconds and (len(tried) >= ENOUGH or left + _LONGER * seconds < control.seconds):
                     break
                 with copy.with_file(mutant.path, mutant.text, trees.after[mutant.path]) as tree:
-                    tried.append(_judged(mutant, control, run(tree, files, min(each, max(left, 1.0)))))
+                    tried.append(_judged(mutant, control, run(tree, files, each)))
     except ToolError as error:
         return Mutation(tuple(tried), possible, time.monotonic() - started, str(error))
     spent = time.monotonic() - started
