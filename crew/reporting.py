@@ -213,6 +213,8 @@ def test_lines(facts: Mapping[str, Any]) -> list[str]:
                 f"{name}: {len(ids)}"
                 + (f" ({', '.join(ids[:5])}{', …' if len(ids) > 5 else ''})" if name != "new tests" else "")
             )
+    for name, words in (("flaky before", "sometimes passed before the change"), ("flaky", "sometimes passes now")):
+        lines += [f"flaky: {test}: {words}" for test in facts.get(name) or ()]
     return lines
 
 

@@ -77,6 +77,10 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "tests": {
             name: final.get(name)
             for name in ("status", "reason", "counts_known", "counts", "verdict", "why", "against", "command", "check")
+        }
+        | {
+            "flaky before": sorted((session.payload("baseline") or {}).get("flaky", ())),
+            "flaky": sorted(final.get("flaky", ())),
         },
         "criteria": list(final.get("criteria", ())),
         "findings": list(final.get("findings", ())),
@@ -275,9 +279,10 @@ def _migrations(session: Session) -> str:
 def _next_steps(session: Session, facts: Mapping[str, Any]) -> list[str]:
     """The commands that review, merge or discard the branch, and what is still open."""
     branch = session.run.branch
+    when = "merge" if facts["status"] == Status.FINISHED.value else "merge, once what is open is settled"
     steps = [
         f"review: `git diff {session.repository.branch or session.run.base[:12]}...{branch}`",
-        f"merge: `git merge {branch}`",
+        f"{when}: `git merge {branch}`",
     ]
     steps.append(f"discard: `backend-crew discard {session.id}`")
     if facts["migrations"].get("status") not in ("applied", "no migrations", None):

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyte
 import pytest
+import report_claims
 from scenario import git
 
 from backend_crew.crew import budget, demo
@@ -206,23 +207,20 @@ def test_another_sample_is_an_error_not_a_guess(tmp_path: Path) -> None:
         demo.model().check(Inputs(inputs.feature, inputs.roles, "0" * 40))
 
 
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
-        print(play(Path(name), "--yes").stderr)
-        GOLDEN.write_text(json.dumps(record_of(Path(name)), indent=1, sort_keys=True) + "\n")
+def unpacked(played: tuple[Path, dict[str, Any]], folder: Path) -> tuple[Path, str]:
+    """The sample's repository and its branch; the trees before and after the change are put into the folder."""
+    shop, branch = played[0] / "demo" / "shop", str(played[1]["branch"])
+    for name, commit in (("before", "HEAD"), ("after", branch)):
+        git(shop, "archive", "-o", str(folder / f"{name}.tar"), commit)
+        shutil.unpack_archive(folder / f"{name}.tar", folder / name)
+    return shop, branch
 
 
 @pytest.mark.slow
 def test_what_it_built_keeps_its_contract_and_brings_no_weakness_in(
     played: tuple[Path, dict[str, Any]], sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    shop = played[0] / "demo" / "shop"
-    branch = git(shop, "branch", "--list", "backend-crew/*", "--format=%(refname:short)").strip()
-    for name, commit in (("before", "HEAD"), ("after", branch)):
-        git(shop, "archive", "-o", str(tmp_path / f"{name}.tar"), commit)
-        shutil.unpack_archive(tmp_path / f"{name}.tar", tmp_path / name)
+    shop, branch = unpacked(played, tmp_path)
     after, before = (
         Place(sandbox, tree, tree, find_runtime(tree, python=Path(sys.executable)))
         for tree in (tmp_path / "after", tmp_path / "before")
@@ -234,3 +232,26 @@ def test_what_it_built_keeps_its_contract_and_brings_no_weakness_in(
     routes = Routes(guarded(scan_routes(before.tree)), guarded(scan_routes(after.tree)))
     audited = audit(before.tree, after.tree, paths, routes=routes)
     assert (audited.findings, audited.unseen, audited.files) == ((), (), len(paths))
+
+
+@pytest.mark.slow
+def test_each_claim_of_its_report_is_true(played: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    shop, branch = unpacked(played, tmp_path)
+    before, after = tmp_path / "before", tmp_path / "after"
+    (written,) = after.glob("specs/*/report.md")
+    report = report_claims.sections(written.read_text())
+    report_claims.endpoints(report, before, after)
+    report_claims.models(report, before, after, shop / "shop.db")
+    report_claims.files(report, shop, branch, after)
+    report_claims.tests(report, before, after)
+    journal = Journal(played[0] / "home")
+    report_claims.records(report, journal, played[1]["run"])
+    journal.close()
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        print(play(Path(name), "--yes").stderr)
+        GOLDEN.write_text(json.dumps(record_of(Path(name)), indent=1, sort_keys=True) + "\n")

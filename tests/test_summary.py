@@ -136,6 +136,13 @@ def test_the_last_lines_name_changed_tests_and_do_not_call_every_endpoint_new(fa
     assert said[1] == "contract:   same: every operation is as the contract has it, read from openapi (FastAPI)"
 
 
+def test_flaky_tests_have_lines_of_their_own(facts: dict[str, Any]) -> None:
+    facts["tests"] |= {"flaky before": ["tests/test_a.py::test_old"], "flaky": ["tests/test_a.py::test_now"]}
+    text = reporting.report(facts)
+    assert "- flaky: tests/test_a.py::test_old: sometimes passed before the change\n" in text
+    assert "- flaky: tests/test_a.py::test_now: sometimes passes now\n" in text
+
+
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:
     without, repaired = (reporting.report({**facts, "repair": text}) for text in ("", "The limit was off by one."))
     assert "Repaired" not in without and "nobody reviewed" not in without
