@@ -35,7 +35,7 @@ def main() -> None:
 
     def execute(self: Any) -> None:
         reached.append(self)
-        _lead(given["database"])
+        lead(given["database"])
         _do(given)
 
     management.ManagementUtility.execute = execute
@@ -44,7 +44,7 @@ def main() -> None:
         sys.exit("manage.py ended without calling Django's execute_from_command_line()")
 
 
-def _lead(database: dict[str, str]) -> None:
+def lead(database: dict[str, str]) -> None:
     """Every alias of the settings becomes the scratch database; routers still say what is migrated there."""
     from django.conf import settings
     from django.db import DEFAULT_DB_ALIAS, connections, router
@@ -64,6 +64,10 @@ def _lead(database: dict[str, str]) -> None:
 
     # A second connection would not see what an open transaction of the first has made.
     router.db_for_read = router.db_for_write = only
+
+
+def led(application: Any, database: dict[str, str]) -> None:
+    """Nothing is left to do once the application is there."""
 
 
 def _database(given: dict[str, str], was: dict[str, Any]) -> dict[str, Any]:

@@ -27,12 +27,12 @@ def main() -> None:
     import flask_migrate
     from flask.cli import NoAppException, ScriptInfo
 
-    library = _lead(given["url"])
+    library = lead(given["url"])
     try:
         app = ScriptInfo(app_import_path=given["app"]).load_app()
     except NoAppException as error:
         sys.exit(f"Flask cannot load the application: {error.format_message()}")
-    _replace(app.config, given["url"])
+    led(app, given["url"])
     migrate = _migrate_of(app, library)
     written = io.StringIO()
 
@@ -50,7 +50,7 @@ def main() -> None:
     output.flush()
 
 
-def _lead(url: str) -> Any:
+def lead(url: str) -> Any:
     """Flask-SQLAlchemy's class, which reads nothing but the scratch database's settings from now on."""
     try:
         from flask_sqlalchemy import SQLAlchemy
@@ -67,6 +67,11 @@ def _lead(url: str) -> Any:
 
     SQLAlchemy.init_app = init_app  # type: ignore[method-assign]  # what a subclass calls, too
     return SQLAlchemy
+
+
+def led(application: Any, url: str) -> None:
+    """The settings once more: 2.x reads them when it connects, and a factory may have set them in between."""
+    _replace(application.config, url)
 
 
 def _replace(config: Any, url: str) -> None:

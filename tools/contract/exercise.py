@@ -19,7 +19,7 @@ from backend_crew.tools.contract.samples import sample_body, sample_path
 from backend_crew.tools.documents import read_document
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.excerpt import tail
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Migrator, Move, Pointing, Scratch
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Led, Migrator, Move, Pointing, Scratch
 from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.runtime import Runtime, find_runtime
 from backend_crew.tools.sandbox import NoSandbox
@@ -141,10 +141,11 @@ class _Run:
     def outcome(self, private: Path, no_tools: str) -> Exercise:
         """Makes the database, starts, calls, and reads what was reported."""
         with self._scratch(private) as scratch:
-            if problem := self._database(scratch):
+            led, problem = self._database(scratch)
+            if problem:
                 return Exercise("not run", problem)
             token = secrets.token_hex(16)
-            found = self._called(scratch, token)
+            found = self._called(scratch, token, led)
             report = read_report(scratch.box, f"{_FOLDER}/{token}", _SIZE) if self.tools else None
         log = str(found.get("log", ""))
         if found.get("started") is not True:
@@ -165,19 +166,20 @@ class _Run:
         with scratch_of(place, dialect, private, whole=True) as scratch:
             yield scratch
 
-    def _database(self, scratch: Scratch) -> str:
-        """Makes the scratch database and brings it to the newest migration; why that did not work, else ""."""
+    def _database(self, scratch: Scratch) -> tuple[Led, str]:
+        """Makes the scratch database and brings it to the newest migration: how it is met, and what went wrong or ""."""
         scratch.create()
-        migrator = self.subject.migrator
+        migrator, pointing = self.subject.migrator, self.subject.pointing
         if migrator is None:
-            return ""
-        migrator.lead(scratch)
+            return Led({**pointing.env, **dict.fromkeys(pointing.url_names, scratch.url())}), ""
+        led = migrator.lead(scratch)
         history = migrator.history()
         files = history.between((), history.heads)
         done = migrator.up(scratch, Move((), history.after((), files), files))
-        return "" if done.ok else f"the migrations did not run on a scratch database: {tail(done.stderr.strip(), 300)}"
+        said = f"the migrations did not run on a scratch database: {tail(done.stderr.strip(), 300)}"
+        return led, "" if done.ok else said
 
-    def _called(self, scratch: Scratch, token: str) -> dict[str, Any]:
+    def _called(self, scratch: Scratch, token: str, led: Led) -> dict[str, Any]:
         box, at = scratch.box, scratch.box.layout.at
         python = str(box.runtime.python)
         names = {
@@ -188,7 +190,8 @@ class _Run:
             )
         }  # fmt: skip
         box.put(names["out"], b"null")
-        serve = {"application": asdict(self.application), "port_file": str(at / names["port_file"])}
+        serve: dict[str, object] = {"application": asdict(self.application), "port_file": str(at / names["port_file"])}
+        serve |= {"driver": led.driver, "database": led.database}
         box.put(names["serve"], json.dumps(serve).encode())
         box.put(names["contract"], json.dumps(self._only_wanted()).encode())
         program = only_sources(box, (_HERE / "serve_driver.py").read_text(encoding="utf-8"))
@@ -204,9 +207,7 @@ class _Run:
         }
         box.put(names["order"], json.dumps(order).encode())
         driver = (_HERE / "exercise_driver.py").read_text(encoding="utf-8")
-        pointing = self.subject.pointing
-        env = {**pointing.env, **{name: scratch.url() for name in pointing.url_names}}
-        scratch.run((python, "-I", "-c", driver, str(at / names["order"])), env=env)
+        scratch.run((python, "-I", "-c", driver, str(at / names["order"])), env=led.env)
         with contextlib.suppress(ToolError):
             found = read_document((box.read(names["out"], _SIZE) or b"").decode("utf-8", errors="replace"))
             return found if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -27,7 +28,9 @@ def main() -> None:
     with open(sys.argv[1]) as file:  # noqa: PTH123  # Path is no shorter here
         given = json.load(file)
     os.unlink(sys.argv[1])  # noqa: PTH108  # what runs from here on is the repository's code
-    app = _application(given["application"])
+    driver = types.ModuleType("leading")
+    exec(given["driver"], driver.__dict__)  # noqa: S102  # a text of this program
+    app = _application(given["application"], driver, given["database"])
     server = _wsgi(app) if given["application"]["framework"] in ("Flask", "Django") else _asgi(app)
     part = given["port_file"] + ".part"
     with open(part, "w") as file:  # noqa: PTH123  # Path is no shorter here
@@ -36,7 +39,7 @@ def main() -> None:
     server.serve_forever()
 
 
-def _application(one: Any) -> Any:
+def _application(one: Any, driver: Any, database: Any) -> Any:
     for folder in reversed([one["folder"] or ".", "."]):
         place = os.path.abspath(folder)  # noqa: PTH100  # Path is one more import
         if place not in sys.path:
@@ -47,9 +50,15 @@ def _application(one: Any) -> Any:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", one["module"])
         from django.core.wsgi import get_wsgi_application
 
+    if hasattr(driver, "lead"):
+        driver.lead(database)
+    if one["framework"] == "Django":
         return get_wsgi_application()
     found = getattr(importlib.import_module(one["module"]), one["name"])
-    return found() if one["call"] else found
+    app = found() if one["call"] else found
+    if hasattr(driver, "led"):
+        driver.led(app, database)
+    return app
 
 
 class _Quiet(WSGIRequestHandler):

@@ -11,7 +11,7 @@ from backend_crew.tools.errors import ToolRetry
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.history import History
-from backend_crew.tools.migrators.protocol import Move, Pointing, Scratch, Script
+from backend_crew.tools.migrators.protocol import Led, Move, Pointing, Scratch, Script
 from backend_crew.tools.migrators.rendered import script_of
 from backend_crew.tools.process import Completed
 
@@ -67,9 +67,9 @@ class AlembicMigrator:
             return ()
         return tuple((self.tree / path).read_text(encoding="utf-8", errors="replace") for path in paths)
 
-    def lead(self, scratch: Scratch) -> None:
+    def lead(self, scratch: Scratch) -> Led:
         """By the box's alembic.ini and the named variables."""
-        self._run(scratch)
+        return Led(self._run(scratch).env)
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
         """`alembic upgrade`."""

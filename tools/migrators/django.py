@@ -16,10 +16,10 @@ from backend_crew.tools.django_settings import engine_of, read_settings
 from backend_crew.tools.errors import ToolRefused
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
-from backend_crew.tools.migrators.django_box import asked, check, drive, forget, rendered
+from backend_crew.tools.migrators.django_box import asked, check, drive, forget, led, rendered
 from backend_crew.tools.migrators.django_graph import DjangoGraph, key_of, read_graph
 from backend_crew.tools.migrators.history import History
-from backend_crew.tools.migrators.protocol import SQLITE, Move, Pointing, Scratch, Script
+from backend_crew.tools.migrators.protocol import SQLITE, Led, Move, Pointing, Scratch, Script
 from backend_crew.tools.migrators.whole import whole_tree
 from backend_crew.tools.process import Completed
 
@@ -76,10 +76,11 @@ class DjangoMigrator:
         engines = urls or read_settings(self.tree, self._base).engines
         return engine_of(engines[0]) if engines else SQLITE
 
-    def lead(self, scratch: Scratch) -> None:
-        """Only checks: each call gives the settings variables that name the scratch database, and the driver replaces
-        all of DATABASES besides, so there is nothing to prepare."""
+    def lead(self, scratch: Scratch) -> Led:
+        """Nothing has to be prepared: the variables of the settings name the scratch database, and the driver replaces
+        all of DATABASES besides."""
         check(scratch)
+        return led(scratch, read_settings(self.tree, self._base), self.pointing)
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
         """`manage.py migrate` with exactly the files of the move as its plan."""

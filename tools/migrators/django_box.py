@@ -12,7 +12,7 @@ from backend_crew.tools.alembic_box import without_rows
 from backend_crew.tools.django_files import Key
 from backend_crew.tools.django_settings import DjangoSettings
 from backend_crew.tools.errors import ToolFault, ToolRetry
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Pointing, Scratch, Script, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Led, Pointing, Scratch, Script, Segment
 from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
 
@@ -50,6 +50,12 @@ def drive(
         raise ToolFault(f"{python} has no Django: make the repository's .venv, or name its interpreter with --python")
     # The driver's own text is no news, and it is long.
     return dataclasses.replace(_in_words(done), argv=(python, "manage.py", "migrate"))
+
+
+def led(scratch: Scratch, settings: DjangoSettings, pointing: Pointing) -> Led:
+    """What a server of the project is started with."""
+    database = {"DIALECT": scratch.dialect, **scratch.parts()}
+    return Led(_environment(settings, scratch, pointing), _DRIVER.read_text(encoding="utf-8"), database)
 
 
 def rendered(scratch: Scratch) -> Script | str | None:

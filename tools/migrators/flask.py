@@ -17,7 +17,7 @@ from backend_crew.tools.alembic_config import read_config, with_url
 from backend_crew.tools.errors import ToolFault, ToolRefused
 from backend_crew.tools.flask_settings import PART, WHOLE, FlaskSettings, read_flask
 from backend_crew.tools.migrators.alembic import AlembicMigrator
-from backend_crew.tools.migrators.protocol import Move, Scratch
+from backend_crew.tools.migrators.protocol import Led, Move, Scratch
 from backend_crew.tools.migrators.whole import whole_tree
 from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.process import Completed
@@ -41,9 +41,10 @@ class FlaskMigrator(AlembicMigrator):
         """By the URL in a named variable, else by the first URL that SQLALCHEMY_DATABASE_URI is made of."""
         return engine_in(self._urls(self._settings()), self.texts())
 
-    def lead(self, scratch: Scratch) -> None:
-        """By the box's alembic.ini, for an env.py that reads it; each call leads all the rest."""
-        self._lead(scratch)
+    def lead(self, scratch: Scratch) -> Led:
+        """By the box's alembic.ini, for an env.py that reads it; the driver leads all the rest."""
+        url = self._lead(scratch)
+        return Led(self._environment(self._settings(), url), _DRIVER.read_text(encoding="utf-8"), url)
 
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """All files: the whole application is imported, and factories name modules in strings."""

@@ -97,6 +97,19 @@ class Pointing:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True)
+class Led:
+    """What the application has to be started with to meet the scratch database, where its settings do not lead there.
+
+    `driver` is the text of a module for the box: its `lead(database)` is called before the application is loaded, and
+    its `led(application, database)` after.
+    """
+
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    driver: str = field(default="", repr=False)
+    database: object = field(default=None, repr=False)
+
+
 class Migrator(Bookkeeping, Protocol):
     """One migration tool in one tree."""
 
@@ -124,7 +137,7 @@ class Migrator(Bookkeeping, Protocol):
     def engine(self) -> str:
         """What the project's own settings name: SQLITE (also where nothing names one), POSTGRESQL, or another's name."""
 
-    def lead(self, scratch: Scratch) -> None:
+    def lead(self, scratch: Scratch) -> Led:
         """Makes every way to a database that the repository's code may take end at the scratch one; ToolFault if none."""
 
     def up(self, scratch: Scratch, move: Move) -> Completed:

@@ -20,7 +20,7 @@ from backend_crew.tools.migrators.golang_migrate import GolangMigrate
 from backend_crew.tools.migrators.goose import Goose
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.prisma import Prisma
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Move, Pointing, Scratch, Script, Segment
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Led, Move, Pointing, Scratch, Script, Segment
 from backend_crew.tools.migrators.yoyo import Yoyo
 from backend_crew.tools.process import Completed
 from backend_crew.tools.sql_statements import split
@@ -126,8 +126,9 @@ class SqlMigrator:
         found = self.form.engine() or dialect_hint(body.sql for step in self.loaded.steps for body in step.up)
         return POSTGRESQL if found in _POSTGRESQLS else SQLITE if found is None or found in _SQLITES else found
 
-    def lead(self, scratch: Scratch) -> None:
-        """Nothing to lead: no code of the repository runs."""
+    def lead(self, scratch: Scratch) -> Led:
+        """By the named variables: no code of the repository moves the database."""
+        return Led({**self.pointing.env, **dict.fromkeys(self.pointing.url_names, scratch.url())})
 
     def up(self, scratch: Scratch, move: Move) -> Completed:
         """Runs what `render` shows."""
