@@ -26,7 +26,7 @@ from backend_crew.crew.evidence import check_absence, locate
 from backend_crew.crew.permissions import approved_design, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_tests, summarised, verdict
+from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_as_it_is, summarised, verdict
 from backend_crew.tools import definitions, git, openapi, search, syntax
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
@@ -352,7 +352,7 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
     problems += [f"{name}: no test shows it" for name in known if name not in shown]
     problems += [f"{name}: there is no such criterion" for name in shown if name not in known]
     _refuse(problems or _check_command(session))
-    run = run_tests(session)
+    run = run_as_it_is(session)
     facts = {"files": [vars(change) for change in changes], "tests": summarised(run)}
     if run.status == "not run" or not run.counts_known:
         _refuse_red_command(session, run)
@@ -430,7 +430,7 @@ def _refuse_red_repair(session: Session) -> None:
     # the last round is taken as it is, before the model door would see a loop in the same hand-in again
     if REPAIR_ROUNDS in (repair.rounds + 1, repair.unchanged):
         return
-    run = run_tests(session)
+    run = run_as_it_is(session)
     word, why = verdict(session.payload("baseline") or {}, summarised(run))
     if word == "red":
         red, old = blamed(session, run)

@@ -113,6 +113,7 @@ def _honesty(session: Session, tests: Mapping[str, Any], base: Path, *, tries: b
 
     def run(tree: Path, paths: Sequence[str], limit: float) -> testrun.TestRun:
         assert session.tests is not None
+        session.note("trial", what="the tests of the change, on the code before it or with a fault in the code")
         return testrun.run_tests(
             session.sandbox,
             tree,
@@ -218,6 +219,7 @@ def _exercise(session: Session, tests: Mapping[str, Any], *, tries: bool) -> tup
         why = "quick checks were asked for" if tests.get("verdict") == "green" else "the tests are not green"
         return {"status": "not run", "reason": why}, ()
     place = databases.place(session)
+    session.note("trial", what="the application is started and called")
     try:
         subject = place if isinstance(place, NoSandbox) else _subject(session, place)
         done = exercise(document, subject, bounds=ExerciseBounds(seconds=round(_seconds(tests))))

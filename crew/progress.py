@@ -25,6 +25,7 @@ _LINES = {
     "tool refused": "refused: {tool} - {reason}",
     "model error": "model error, attempt {attempt}: {error}",
     "tests": "tests: {status} - {reason}",
+    "trial": "trial: {what}",
     "gate opened": "gate {gate}, round {round}",
     "gate passed": "gate {gate}: {verdict} by {by}",
     "policy decided": "policy: gate {gate} decided by rule {rule}",

@@ -67,6 +67,8 @@ class Session:
     """What the tree was when the task at hand began."""
     attempts: int = 0
     """Refused submissions of the task at hand."""
+    tested: tuple[str, testrun.TestRun] | None = None
+    """The last run of all tests, and the id of the tree that it ran on."""
     repair: Repair = field(default_factory=Repair)
 
     @property
@@ -145,6 +147,7 @@ class Session:
             named = self.runtime.env.get("PYTHONPATH")
             env = {**self.runtime.env, "PYTHONPATH": f"{folder}:{named}" if named else folder}
             self.runtime = dataclasses.replace(self.runtime, mounts=(*self.runtime.mounts, Path(folder)), env=env)
+            self.tested = None
 
     def database(self) -> Path | None:
         """The SQLite file that the person named, if it is one."""

@@ -8,7 +8,7 @@ from typing import Any
 from backend_crew.crew import choosing
 from backend_crew.crew.reporting import in_words
 from backend_crew.crew.session import Session
-from backend_crew.tools import testrun
+from backend_crew.tools import git, testrun
 from backend_crew.tools.sandbox import Limits
 
 LIMITS = Limits(timeout_s=600)
@@ -19,10 +19,20 @@ _RED = ("failed", "error")
 
 def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
     """Run the repository's tests on a disposable copy of the private tree; what they said comes without secrets."""
+    tree = "" if paths else git.tree_now(session.clone)
     run = _run(session, paths, LIMITS)
     if session.tests is not None:
         session.note("tests", status=run.status, reason=run.reason, counts=counts(run), seconds=round(run.seconds, 1))
+    if not paths:
+        session.tested = (tree, run)
     return run
+
+
+def run_as_it_is(session: Session) -> testrun.TestRun:
+    """All tests on the tree as it is: the run that a hand-in was judged by, if nothing was changed since, else a new one."""
+    if session.tested is not None and session.tested[0] == git.tree_now(session.clone):
+        return session.tested[1]
+    return run_tests(session)
 
 
 def _run(session: Session, paths: Sequence[str], limits: Limits) -> testrun.TestRun:
@@ -230,8 +240,8 @@ def _keep_report(session: Session, run: testrun.TestRun) -> None:
 
 
 def verified(session: Session) -> dict[str, Any]:
-    """A fresh verdict on the tree as it is now."""
-    run, before = run_tests(session), session.payload("baseline") or {}
+    """The verdict on the tree as it is now."""
+    run, before = run_as_it_is(session), session.payload("baseline") or {}
     _keep_report(session, run)
     now = summarised(run)
     # What counts against the change, and what was unsteady before: it may fail for good now.

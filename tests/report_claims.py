@@ -22,9 +22,9 @@ _STATUS = {"A": "added", "M": "modified", "D": "deleted"}
 
 
 def sections(text: str) -> dict[str, list[str]]:
-    """The lines of each section by its title."""
+    """The lines of each section by its title, as they are displayed: without the escapes of Markdown."""
     found: dict[str, list[str]] = {}
-    for part in text.split("\n## ")[1:]:
+    for part in re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", text).split("\n## ")[1:]:
         title, _, body = part.partition("\n")
         found[title] = [line for line in body.splitlines() if line.strip()]
     return found
@@ -103,7 +103,11 @@ def _run(tree: Path) -> dict[str, str]:
 def records(report: dict[str, list[str]], journal: Journal, run: str) -> None:
     """What was spent, what people decided, and the digests of the records."""
     spent = report["Spent"][0]
-    assert spent.startswith(f"{len(journal.events(run, 'model call'))} model calls, ")
+    totals = journal.totals(run)
+    words = (
+        f"{totals.calls} model calls, {totals.prompt_tokens} prompt and {totals.completion_tokens} completion tokens"
+    )
+    assert spent.startswith(words)
     decided = journal.decisions(run)
     assert [line.split(":")[0] for line in report["Gates"]] == [f"- {one.gate} round {one.round}" for one in decided]
     for line in report["Records"][1:]:

@@ -35,7 +35,8 @@ from backend_crew.tools.sandbox import Sandbox
 from backend_crew.tools.scratches import Place
 
 GOLDEN = Path(__file__).parent / "data" / "demo-golden.json"
-PLAIN = ("tool", "model call", "pass ended")
+#: Of these there are more or fewer with the time that a machine takes.
+PLAIN = ("tool", "model call", "pass ended", "trial")
 
 
 def play(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from corpus import Case, read_cases
 
 from backend_crew.tools.honesty import mutation, newly
 from backend_crew.tools.honesty.examine import Bounds, Change, Examined, examine
+from backend_crew.tools.honesty.mutants import mutants_of
 from backend_crew.tools.honesty.mutation import Mutation
 from backend_crew.tools.honesty.newly import Trees
 from backend_crew.tools.runtime import find_runtime
@@ -92,8 +93,8 @@ def test_new_tests_show_a_feature_or_nothing(tried: Callable[..., Examined]) -> 
     assert found.shown.reaches == {REFUND, only}
     assert [(one.rule, one.path) for one in found.findings] == [("new-test-shows-nothing", "tests/test_idle.py")]
     assert [(one.outcome, set(one.killers)) for one in found.mutation.tried] == [
-        ("killed", {REFUND, only}),
         ("killed", {only}),
+        ("killed", {REFUND, only}),
     ]
     assert [(one.id, one.status) for one in found.criteria] == [("AC1", "shown"), ("AC2", "red"), ("AC3", "red")]
     assert found.criteria[0].lines == ("shop/orders.py:19",)
@@ -130,14 +131,14 @@ def test_faults_that_no_test_notices_are_named_and_none_noticed_is_an_error(tmp_
 
     found = mutation.mutate(trees(tmp_path), ["tests/test_refunds.py"], run, 10, 60)
     assert [(one.mutant.line, one.outcome, one.killers) for one in found.tried] == [
-        (19, "survived", ()),
         (20, "survived", ()),
+        (19, "survived", ()),
         (21, "killed", ("b",)),
     ]
     assert len(set(seen)) == 4, "the control, and each fault by itself"
     assert [(one.rule, one.line, one.severity) for one in mutation.judge(found)] == [
-        ("fault-not-noticed", 19, "warning"),
         ("fault-not-noticed", 20, "warning"),
+        ("fault-not-noticed", 19, "warning"),
     ]
     nothing = Mutation(tuple(replace(one, outcome="survived") for one in found.tried * 2), 6)
     assert next(mutation.judge(nothing)).severity == "error"
@@ -150,6 +151,45 @@ def test_faults_are_not_made_where_tests_do_not_pass_or_time_is_up(tmp_path: Pat
     assert (found.tried, "do not pass" in found.reason) == ((), True)
     found = mutation.mutate(there, [], lambda *_: replace(ran("a"), seconds=999.0), 10, 60)
     assert (found.tried, found.reason) == ((), "0 of 3 mutants were tried")
+
+
+def test_a_run_that_its_time_limit_ended_notices_nothing(tmp_path: Path) -> None:
+    runs = iter([ran("a", "b")])
+    late = TestRun("failed", "the tests did not end within 10 s", seconds=10.0)
+    found = mutation.mutate(trees(tmp_path), [], lambda *_: next(runs, late), 10, 60)
+    assert {(one.outcome, one.killers) for one in found.tried} == {("unknown", ())}
+
+
+def test_the_first_faults_are_of_every_file_and_none_is_of_a_migration() -> None:
+    code = "def f(a):\n" + "".join(f"    a += {number}\n" for number in range(2, 12))
+    after = {"shop/a.py": code, "shop/b.py": code, "shop/migrations/0002_x.py": code, "tests/test_a.py": code}
+    chosen, possible = mutants_of({}, after, 4)
+    assert [(one.path, one.line) for one in chosen] == [
+        ("shop/a.py", 7), ("shop/b.py", 7), ("shop/a.py", 4), ("shop/b.py", 4)
+    ]  # fmt: skip
+    assert {one.path for one in mutants_of({}, after, possible)[0]} == {"shop/a.py", "shop/b.py"}
+
+
+DECLARED = "\n\nLIMIT = 20\n"
+
+
+@pytest.mark.parametrize("declared", ["", DECLARED], ids=["code alone", "and what is declared"])
+def test_a_test_whose_file_needs_the_change_is_idle_only_where_all_of_it_could_be_reached(
+    tmp_path: Path, declared: str
+) -> None:
+    there = trees(tmp_path)
+    there = replace(there, after={path: text + declared for path, text in there.after.items()})
+    before = ran(failed=["tests/test_refunds.py"])  # its file cannot be imported: pytest names the file alone
+    runs = iter([before, ran(REFUND)])
+    found = newly.show(there, [REFUND], ["tests/test_refunds.py"], lambda *_: next(runs), 60)
+    told = [one.text for one in newly.judge(found, {}, ())]
+    assert (found.idle, found.unknown) == ((frozenset(), frozenset()) if declared else ({REFUND}, {REFUND}))
+    assert ["cannot be run on the code before the change" in one for one in told] == ([] if declared else [True])
+
+
+def test_what_a_plugin_reports_beside_the_tests_is_no_new_test(tried: Callable[..., Examined]) -> None:
+    found = tried(case_of("pytest", FEATURE), [REFUND, "tests/test_refunds.py::black"], 0)
+    assert [one.text for one in found.findings if "black" in one.text] == []
 
 
 def test_what_could_not_be_tried_is_unknown_and_not_idle(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def export(clone: Clone, sha: str, folder: Path) -> None:
 
 def changes(clone: Clone, old: str, new: str | None = None) -> tuple[Change, ...]:
     """Name what changed between two commits, or between one and the tree as it is; write-denied paths left out."""
-    ends = (_sha(old), _sha(new) if new else _tree_now(clone))
+    ends = (_sha(old), _sha(new) if new else tree_now(clone))
     compare = ("diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
     git = _git(clone)
     words = git.run(*compare, "--name-status", *ends, cwd=clone.tree).stdout.split("\0")[:-1]
@@ -173,7 +173,7 @@ def changes(clone: Clone, old: str, new: str | None = None) -> tuple[Change, ...
 
 def diff(clone: Clone, old: str, new: str | None = None, *, paths: Sequence[str] = (), limit: int = 60_000) -> str:
     """Give the patch between two commits, or one and the tree, `limit` characters at most; a cut is said."""
-    ends = (_sha(old), _sha(new) if new else _tree_now(clone))
+    ends = (_sha(old), _sha(new) if new else tree_now(clone))
     flags = ("-r", "-p", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
     text = _git(clone).run("diff-tree", *flags, *ends, "--", *paths, cwd=clone.tree).stdout
     if len(text) <= limit:
@@ -426,7 +426,8 @@ def _snapshot(clone: Clone, *, denied: Callable[[str], bool] = _denied_write, in
     return git.run("write-tree", cwd=clone.tree, index=index).stdout.strip()
 
 
-def _tree_now(clone: Clone) -> str:
+def tree_now(clone: Clone) -> str:
+    """Give the id that the tree as it is would have as a commit's."""
     with _index_copy(clone) as index:
         return _snapshot(clone, index=index)
 

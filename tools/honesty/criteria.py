@@ -89,6 +89,7 @@ def _why_not(test_id: str, evidence: Evidence) -> str:
     shown = evidence.shown
     if test_id in shown.idle and shown.whole:
         was = "existed before the change" if test_id in evidence.before else "passes on the code before the change"
+        was = "cannot be run on the code before the change" if test_id in shown.unknown else was
         return f"it {was}, and reaches no line that the change added"
     return ""
 

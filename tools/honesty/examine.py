@@ -85,7 +85,9 @@ def examine(change: Change, run: RunTests | None, bounds: Bounds | None = None) 
             files = files_of((*tests, *touched), sources.paths)
             left = max(ends - time.monotonic(), limits.seconds / 4)
             tried = mutation.mutate(trees, files, run, limits.mutants, left)
-    only_new = Shown(idle=shown.idle & new, whole=shown.whole)
+    # A plugin reports its own items beside the tests: the lint of a file is no test that could show something.
+    written = frozenset(one for one in new if not _is_read(one) or known_as(one, compared.names) is not None)
+    only_new = Shown(idle=shown.idle & written, whole=shown.whole, unknown=shown.unknown)
     findings = (
         *compared.findings,
         *collected.compare_runs(compared, change.before, change.after),
@@ -108,6 +110,11 @@ def new_tests(compared: Compared, before: Mapping[str, str], after: Mapping[str,
 def _weakness(test_id: str, compared: Compared) -> str:
     key = known_as(test_id, compared.weak)
     return compared.weak[key] if key is not None else ""
+
+
+def _is_read(test_id: str) -> bool:
+    path = key_of(test_id)[0]
+    return testpaths.is_python(path) or testpaths.is_script(path)
 
 
 def _has_code(sources: Sources) -> bool:

@@ -1,6 +1,6 @@
 """Small faults put into the lines that a change added, one at a time; tests that check something notice them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backend_crew.tools.honesty import javascript_mutants, python_mutants, testpaths
@@ -20,12 +20,16 @@ class Mutant:
 
 
 def mutants_of(before: Mapping[str, str], after: Mapping[str, str], limit: int) -> tuple[tuple[Mutant, ...], int]:
-    """At most `limit` mutants, spread over the changed lines of product code, and how many there would be."""
-    every: list[Mutant] = []
+    """At most `limit` mutants of the changed lines of product code, and how many there would be.
+
+    The first few are spread as all are: time may end before the last. A migration is judged by its rehearsal instead.
+    """
+    files: dict[str, list[Mutant]] = {}
     for path in sorted(after):
-        if testpaths.is_product_code(path) and after[path] != before.get(path):
-            every += _in_file(path, after[path], changed_lines(before.get(path, ""), after[path]))
-    return tuple(_spread(every, limit)), len(every)
+        if testpaths.is_product_code(path) and not testpaths.is_migration(path) and after[path] != before.get(path):
+            lines = changed_lines(before.get(path, ""), after[path])
+            files[path] = list(_in_file(path, after[path], lines))
+    return tuple(_spread(files.values()))[:limit], sum(map(len, files.values()))
 
 
 def _in_file(path: str, text: str, lines: set[int]) -> Iterator[Mutant]:
@@ -42,16 +46,27 @@ def _in_file(path: str, text: str, lines: set[int]) -> Iterator[Mutant]:
         yield Mutant(path, fault.line, fault.operator, was, now, changed.decode("utf-8", "surrogatepass"))
 
 
-def _spread(every: Sequence[Mutant], limit: int) -> Iterator[Mutant]:
-    """One of each line first, then the second of each, until there are enough; lines far apart before near ones."""
-    by_line: dict[tuple[str, int], list[Mutant]] = {}
-    for one in every:
-        by_line.setdefault((one.path, one.line), []).append(one)
-    rounds = max(map(len, by_line.values()), default=0)
-    ordered = [lines[number] for number in range(rounds) for lines in by_line.values() if number < len(lines)]
-    first = [one for one in ordered if one is by_line[one.path, one.line][0]]
-    if len(first) > limit:
-        # More lines than mutants: evenly through the change, not all from its beginning.
-        yield from (first[place * len(first) // limit] for place in range(limit))
-        return
-    yield from ordered[:limit]
+def _spread(files: Iterable[Sequence[Mutant]]) -> Iterator[Mutant]:
+    """The first fault of each line, then the second of each; in turns of the files, and within one far apart first."""
+    placed: list[tuple[int, float, Mutant]] = []
+    for every in files:
+        lines: dict[int, list[Mutant]] = {}
+        for one in every:
+            lines.setdefault(one.line, []).append(one)
+        order = _apart(sorted(lines))
+        placed += [
+            (rank, (place + 1) / len(order), one)
+            for place, line in enumerate(order)
+            for rank, one in enumerate(lines[line])
+        ]
+    return (one for _, _, one in sorted(placed, key=lambda place: place[:2]))
+
+
+def _apart(lines: Sequence[int]) -> list[int]:
+    """The middle first, then the middles of both halves, and so on."""
+    found, parts = [], [lines]
+    while parts:
+        found += [part[len(part) // 2] for part in parts]
+        halves = [half for part in parts for half in (part[: len(part) // 2], part[len(part) // 2 + 1 :])]
+        parts = [half for half in halves if half]
+    return found

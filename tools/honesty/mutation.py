@@ -71,7 +71,8 @@ def mutate(trees: Trees, files: Sequence[str], run: RunTests, limit: int, second
 
 
 def _judged(mutant: Mutant, control: TestRun, run: TestRun) -> Tried:
-    if run.status == "not run":
+    # What was ended by its time limit says nothing of what the tests look at: a slow machine does the same.
+    if run.status == "not run" or run.exit_code is None:
         return Tried(mutant, "unknown")
     lost = tuple(sorted(passed(control) - passed(run)))
     if control.counts_known and run.counts_known:

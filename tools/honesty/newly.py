@@ -23,7 +23,8 @@ class Shown:
     """What two trials said of some tests, by id; `reason` where a trial said nothing, "" where both did.
 
     `fails_before` fail with the code before the change; `reaches` do not pass where the added code raises; `idle` do
-    neither. `whole` is False where code was added that cannot raise, so that an idle test may still show it.
+    neither. `whole` is False where code was added that cannot raise, so that an idle test may still show it. Those of
+    the idle in `unknown` could not be run before the change, as where their file imports what is new.
     """
 
     fails_before: frozenset[str] = frozenset()
@@ -31,6 +32,7 @@ class Shown:
     idle: frozenset[str] = frozenset()
     whole: bool = True
     reason: str = ""
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ def show(trees: Trees, tests: Sequence[str], files: Sequence[str], run: RunTests
     if tried.status == "not run" and tried.exit_code is None:
         return Shown(fails, reason=f"the tests were not run on code that raises: {tried.reason}")
     reaches = frozenset(tests) - passed(tried)
-    return Shown(fails, reaches, frozenset(tests) - fails - reaches, whole)
+    idle = frozenset(tests) - fails - reaches
+    unknown = idle - passed(known)
+    # What is declared (a constraint, a default) cannot raise: of a test that shows it nothing is known then.
+    return Shown(fails, reaches, idle if whole else idle - unknown, whole, unknown=unknown if whole else frozenset())
 
 
 def _with_tests(trees: Trees) -> dict[str, str | None]:
@@ -76,7 +81,8 @@ def _raising(trees: Trees) -> tuple[dict[str, str | None], bool]:
     found: dict[str, str | None] = {}
     complete = True
     for path, text in trees.after.items():
-        if testpaths.is_test_path(path) or text == trees.before.get(path):
+        # A migration that raises would keep every test from its tables: that is no way to reach it.
+        if testpaths.is_test_path(path) or testpaths.is_migration(path) or text == trees.before.get(path):
             continue
         if not testpaths.is_product_code(path):
             complete = complete and _is_inert(path)
@@ -101,8 +107,9 @@ def judge(shown: Shown, weak: Mapping[str, str], names: Collection[Key]) -> Iter
     """Findings for new tests that show nothing; `weak` are those that are already held against, by id."""
     fix = "Let it demand something that only the change makes true, or leave it out."
     for test_id in sorted(shown.idle - weak.keys()):
+        was = "cannot be run" if test_id in shown.unknown else "passes"
         text = (
-            f"the new test {test_id} passes on the code before the change, and reaches none of the lines that it added"
+            f"the new test {test_id} {was} on the code before the change, and reaches none of the lines that it added"
         )
         where = (known_as(test_id, names) or key_of(test_id))[0]
         yield finding("new-test-shows-nothing", "error" if shown.whole else "warning", where, 0, text, fix)
