@@ -223,8 +223,6 @@ def _plan_problems(session: Session, value: Design) -> list[str]:
 def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artifact, Facts]:
     assert isinstance(value, ChangeSet)
     changes = git.changes(session.clone, session.start_commit)
-    if task.layer == stages.REPAIR and _verdict(session) == "red":
-        _refuse_unchanged_repair(session, changes)
     problems = [] if task.layer == stages.REPAIR else _left_unchanged(session, task)
     altered = altered_definitions(session, [change.path for change in changes])
     reasons = {(one.path, one.name): one.reason for one in value.altered} | _earlier_reasons(session)
@@ -245,6 +243,9 @@ def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Arti
     problems += [f"{one.path}:{one.line}: {one.text}" for one in _syntax(session, paths)]
     _refuse(problems or _check_command(session))
     if task.layer == stages.REPAIR:
+        # Only now: what was sent back above was not tested, and comes again without another change.
+        if _verdict(session) == "red":
+            _refuse_unchanged_repair(session, changes)
         _refuse_red_repair(session)
     needed = tuple(one for one in value.altered if (one.path, one.name) in known)
     return value.model_copy(update={"altered": needed}), {

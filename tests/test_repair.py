@@ -21,6 +21,7 @@ def test_what_the_service_offers() -> None:
 """
 BEFORE = LIMIT.format('["add", "listed", "select"]')
 AFTER = LIMIT.format('["add", "count", "listed", "select"]')
+CHANGED = {"path": OLD, "name": "test_what_the_service_offers", "reason": "There is one more function."}
 ASK = use(
     call("request_scope_change", path=OLD, reason="It lists the functions of the service, and there is one more.")
 )
@@ -38,7 +39,8 @@ def stand(tmp_path: Path) -> driving.Stand:
                 use(call("read_file", path=OLD)),
                 use(call("write_file", path=OLD, text=AFTER)),
                 submit(summary="The test lists the new function too."),
-            ][min(turn.ordinal, 2)]
+                submit(summary="The test lists the new function too.", altered=[CHANGED]),
+            ][min(turn.ordinal, 3)]
         return submit(summary="I may not change it.") if f"{OLD}: reject" in str(turn.messages) else ASK
 
     made.script.steps["repair"] = [repair] * 5
@@ -52,7 +54,9 @@ def test_an_old_test_that_the_feature_breaks_is_changed_once_a_person_allows_it(
     assert packet.bound == {"path": OLD, "act": "write", "layer": "repair"}
     assert "there is one more" in packet.text
     assert stand.on_branch(OLD) == AFTER
-    assert f"`test_what_the_service_offers` in {OLD}" in stand.on_branch(f"{result.summary['documents']}/report.md")
+    refused = [one["reason"] for one in stand.events("hand-in refused") if one["task"] == "repair"]
+    assert ["give its reason in 'altered'" in one for one in refused] == [True]
+    assert ("There is one more function.", OLD) in [(one["reason"], one["path"]) for one in result.summary["altered"]]
 
 
 def test_without_leave_it_stays_and_the_run_is_unverified(stand: driving.Stand) -> None:
