@@ -352,7 +352,8 @@ def test_a_whole_rehearsal(sandbox: Sandbox, tmp_path: Path) -> None:
     mine = live(root)
     found = rehearse(place(sandbox, root), migrator(root))
     assert (found.status, [step.name for step in found.steps]) == ("passed", ["up", "down", "up again"]), found
-    assert [one.text for one in found.findings if one.severity != "info"] == []
+    told = [one.text for one in found.findings if one.severity != "info"]
+    assert [one for one in told if not one.startswith("django-migration-linter: ")] == []
     assert (found.from_revision, found.to_revision) == ("shop.0002_total", "shop.0003_status")
     assert "seller_id" in (found.sql_up or "") and "DELETE FROM django_migrations" in (found.sql_down or "")
     assert found.steps[0].tables["shop_order"].rows == 3
@@ -379,3 +380,13 @@ def test_what_is_read_without_running(tmp_path: Path) -> None:
     (root / "back end/shop/models.py").write_text("\n")
     assert {path for path, digest in one.manifest() if listed.get(path) != digest} == {"back end/shop/models.py"}
     assert "DJANGO_SETTINGS_MODULE" in MANAGE
+
+
+def test_the_linter_of_the_repository_is_heard_whatever_its_comments_ask_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    ignored = {"top": "import django_migration_linter as linter\n"}
+    gone = 'migrations.RemoveField("order", "total")'
+    files = shop("0003_gone", "linter.IgnoreMigration()", gone, **ignored)
+    found = rehearse(place(sandbox, project(tmp_path, files)), migrator(tmp_path))
+    told = [one for one in found.findings if one.text.startswith("django-migration-linter: shop.0003_gone: ")]
+    assert {one.severity for one in told} == {"warning"}
+    assert any("DROP_COLUMN" in one.text for one in told), found

@@ -189,7 +189,7 @@ def _sql(given: dict[str, Any]) -> None:
     if backwards and not start and _noted(given) is None:
         _note(given, _executor())
     _settle(given, start + files if backwards else start)
-    found: dict[str, Any] = {"segments": [], "why": None}
+    found: dict[str, Any] = {"segments": [], "why": None, "linted": []}
     executor = _executor()
     if not backwards:
         _note(given, executor)
@@ -200,6 +200,8 @@ def _sql(given: dict[str, Any]) -> None:
     for migration, _ in _plan(executor, keys, backwards):
         key = (migration.app_label, migration.name)
         done.append(key)
+        if not backwards and key in files:
+            found["linted"] += _linted(migration)
         why = None if _is_idle(key, done) and not backwards else _why_not(migration, backwards)
         if why:
             found["why"] = f"{key[0]}.{key[1]}: {why}"
@@ -296,6 +298,26 @@ def _statements(migration: Any, backwards: bool) -> list[str]:
     with connection.schema_editor(collect_sql=True, atomic=migration.atomic) as editor:
         (migration.unapply if backwards else migration.apply)(state, editor, collect_sql=True)
     return ["-- (nothing to do)" if line == _CANNOT else line for line in editor.collected_sql if line != "--"]
+
+
+def _linted(migration: Any) -> list[str]:
+    """What django-migration-linter, where it is installed, says of one migration; its own comments silence nothing."""
+    try:
+        from django_migration_linter import MigrationLinter
+        from django_migration_linter.sql_analyser.analyser import analyse_sql_statements, get_sql_analyser_class
+    except ImportError:
+        return []
+    from django.db import connection
+
+    name = f"{migration.app_label}.{migration.name}"
+    try:
+        analyser = get_sql_analyser_class(connection.settings_dict["ENGINE"])
+        of_sql = analyse_sql_statements(analyser, _statements(migration, False), [])
+        of_code = MigrationLinter(no_cache=True, no_output=True).analyse_data_migration(migration)
+    except Exception as error:  # noqa: BLE001  # a program of others, in whatever version the repository has
+        return [f"{name}: it did not run: {error}"]
+    found = (*of_sql[0], *of_code[0], *of_sql[2], *of_code[2])
+    return [f"{name}: {one.message} ({one.code})" for one in found]
 
 
 def _own_table(executor: Any) -> str:

@@ -198,6 +198,7 @@ class _Scripts:
     executed: DatabaseFacts | None = None
     why: str = ""  # it failed
     traced: tuple[Traced, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def of(self, direction: str) -> Script | None:
         """One direction, where it can be written as SQL."""
@@ -242,6 +243,8 @@ class _Rehearsing:
         shown = {"up", "down"} if down else {"up"}
         texts = [text for way, text in scripts.rendered.items() if way in shown and isinstance(text, str)]
         findings += [Finding("info", text) for text in texts]
+        # Which of them stop a run is for the rules here to say: they know what the rows and the engine make of it.
+        findings += [Finding("warning", one) for one in scripts.remarks]
         if before and up and sql_up and self.migrator.runs_code:
             findings += of_script(before, up, again, scripts.executed, scripts.why)
         if before:
@@ -374,7 +377,12 @@ class _Rehearsing:
             if self.migrator.runs_code:
                 scratch.create()
             ways = ("up", "down") if self._goes_back else ("up",)
-            found = _Scripts({way: self.migrator.render(scratch, self.plan.move, way) for way in ways})
+            rendered: dict[str, Script | str] = {}
+            remarks: tuple[str, ...] = ()
+            for way in ways:
+                rendered[way] = self.migrator.render(scratch, self.plan.move, way)
+                remarks = remarks or self.migrator.remarks(scratch)
+            found = _Scripts(rendered, remarks=remarks)
         script = found.of("up")
         if script is None or not (self.migrator.runs_code or self.plan.dialect == POSTGRESQL):
             return found

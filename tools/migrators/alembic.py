@@ -91,6 +91,10 @@ class AlembicMigrator:
             return f"the SQL of the {command} is longer than can be shown"
         return script_of(done.stdout, scratch.dialect)
 
+    def remarks(self, scratch: Scratch) -> tuple[str, ...]:
+        """None: there is no such linter."""
+        return ()
+
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """env.py, the revisions, the configuration and the import closure of all of these."""
         return alembic.manifest(self.tree, self.tool)

@@ -16,7 +16,7 @@ from backend_crew.tools.django_settings import engine_of, read_settings
 from backend_crew.tools.errors import ToolRefused
 from backend_crew.tools.facts import Ask
 from backend_crew.tools.migrations import MigrationTool
-from backend_crew.tools.migrators.django_box import asked, check, drive, forget, led, rendered
+from backend_crew.tools.migrators.django_box import asked, check, drive, forget, led, remarks, rendered
 from backend_crew.tools.migrators.django_graph import DjangoGraph, key_of, read_graph
 from backend_crew.tools.migrators.history import History
 from backend_crew.tools.migrators.protocol import SQLITE, Led, Move, Pointing, Scratch, Script
@@ -100,6 +100,10 @@ class DjangoMigrator:
         done = self._drive(scratch, "sql", move, backwards=direction == "down")
         found = rendered(scratch) if done.ok else None
         return found if found is not None else f"Django could not render it: {excerpt(done)}"
+
+    def remarks(self, scratch: Scratch) -> tuple[str, ...]:
+        """What django-migration-linter said, where the repository has it installed."""
+        return remarks(scratch)
 
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """All files: settings name modules in strings and every app is imported, so which ones run cannot be read."""

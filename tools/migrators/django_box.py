@@ -20,6 +20,7 @@ _FOLDER = ".rehearsal"  # of the box; the repository never has it
 _NOTE, _OUT, _ORDER = (f"{_FOLDER}/django-{name}.json" for name in ("before", "sql", "order"))
 _DRIVER = Path(__file__).parent.with_name("django_driver.py")
 _ENGINE = {SQLITE: "django.db.backends.sqlite3", POSTGRESQL: "django.db.backends.postgresql"}
+_REMARKS = 100
 _MADE_UP = "made-up-for-a-scratch-database"
 
 
@@ -70,6 +71,16 @@ def rendered(scratch: Scratch) -> Script | str | None:
         return Script(tuple(Segment(str(sql), bool(transactional)) for sql, transactional in found["segments"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def remarks(scratch: Scratch) -> tuple[str, ...]:
+    """What the linter said beside the rendering; read as what the repository's own code could have written."""
+    data = scratch.box.read(_OUT, limit=20_000_000)
+    try:
+        found = json.loads(data or b"null")["linted"][:_REMARKS]
+        return tuple(f"django-migration-linter: {str(one)[:500]}" for one in found)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ()
 
 
 def forget(scratch: Scratch) -> None:

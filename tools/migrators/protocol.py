@@ -149,6 +149,9 @@ class Migrator(Bookkeeping, Protocol):
     def render(self, scratch: Scratch, move: Move, direction: str) -> Script | str:
         """The SQL of "up" or "down" with the tool's own rows in it; a text says why there is none."""
 
+    def remarks(self, scratch: Scratch) -> tuple[str, ...]:
+        """What a linter in the repository's own environment said of what was rendered last."""
+
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """(path, SHA-256) of every repository file that moving a database would execute or read, sorted."""
 

@@ -159,6 +159,10 @@ class SqlMigrator:
             ran = [Segment("".join(one.sql for one in ran))]
         return Script((*segments, *ran))
 
+    def remarks(self, scratch: Scratch) -> tuple[str, ...]:
+        """None: there is no such linter."""
+        return ()
+
     def manifest(self) -> tuple[tuple[str, str], ...]:
         """The migration files, whatever lies beside them, and the configuration that says how they run."""
         folder = Folder(self.tree, self.tool)
