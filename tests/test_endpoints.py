@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,19 @@ def test_broken_files_never_raise(name: str) -> None:
 def test_a_broken_function_costs_only_itself() -> None:
     source = b'from fastapi import FastAPI\napp = FastAPI()\n\n@app.get("/a")\ndef a(): ...\n\ndef broken(:\n    x = = 1\n\n@app.get("/b")\ndef b(): ...\n'
     assert [one.path for one in find_endpoints({"main.py": source}).endpoints] == ["/a", "/b"]
+
+
+def test_functions_that_all_call_each_other_take_no_exponential_time() -> None:
+    names = [f"f{number}" for number in range(14)]
+    inner = "".join(f"    {name}(x, {name}(y))\n" for name in names)
+    functions = "".join(f"def {name}(x, y=None):\n{inner}    return x or y\n" for name in names)
+    source = (
+        f"from flask import Flask\napp = Flask(__name__)\n{functions}"
+        "f0(app).register_blueprint(f1(app))\n@app.route('/here')\ndef here(): return ''\n"
+    )
+    began = time.process_time()
+    assert [one.path for one in find_endpoints({"app.py": source.encode()}).endpoints] == ["/here"]
+    assert time.process_time() - began < 10
 
 
 def test_hostile_input_is_bounded() -> None:

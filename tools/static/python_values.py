@@ -5,7 +5,7 @@ and attributes. An expression may have several values; none means that the sourc
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from backend_crew.tools.static.python_modules import (
     FUNCTIONS,
@@ -35,6 +35,8 @@ from backend_crew.tools.static.python_objects import (
 )
 
 _DEPTH = 60
+_STEPS = 20_000
+"""Of one question; in a large repository, names that mean anything would otherwise lead through all of it."""
 _ENVIRONMENT = frozenset({"os.environ.get", "os.getenv", "environ.get", "getenv", "decouple.config"})
 
 
@@ -43,29 +45,44 @@ class Values:
 
     def __init__(self, python: Python) -> None:
         self.python = python
-        self._known: dict[tuple[int, int], tuple[Value, ...]] = {}
+        self._known: dict[tuple[int, object], tuple[Value, ...]] = {}
         self._classes: dict[int, Class] = {}
         self._functions: dict[int, Function] = {}
         self._objects: dict[int, Made] = {}
         self._active: set[tuple[int, str]] = set()
         self._cuts = 0  # how often a cycle or the depth ended a search: such a result may be a part of the whole
+        # Such parts, for the rest of the question at hand: each search of its own would take exponential time.
+        self._partial: dict[tuple[int, object], tuple[Value, ...]] = {}
+        self._steps = 0
+        self._returns: dict[int, tuple[ast.expr, ...]] = {}
 
     def of(self, node: ast.expr, block: Block, given: Given | None = None) -> tuple[Value, ...]:
         """The values of an expression that is read in a block."""
-        key = (id(node), id(block))
-        if given is None and key in self._known:
+        if given is not None:
+            return self._once((id(node), "of"), None, lambda: self._evaluate(node, block, given))
+        return self._once((id(node), "of"), (id(node), id(block)), lambda: self._evaluate(node, block, None))
+
+    def _once(
+        self, active: tuple[int, str], key: tuple[int, object] | None, search: Callable[[], Iterable[Value]]
+    ) -> tuple[Value, ...]:
+        """What a search finds, under its key from then on; nothing within itself, and at the end of what it may take."""
+        if key in self._known:
             return self._known[key]
-        if (id(node), "of") in self._active or len(self._active) > _DEPTH:
+        if key in self._partial or active in self._active or len(self._active) > _DEPTH or self._steps > _STEPS:
             self._cuts += 1
-            return ()
-        self._active.add((id(node), "of"))
+            return self._partial.get(key, ())
+        self._active.add(active)
+        self._steps += 1
         cuts = self._cuts
         try:
-            found = tuple(dict.fromkeys(self._evaluate(node, block, given)))
+            found = tuple(dict.fromkeys(search()))
         finally:
-            self._active.discard((id(node), "of"))
-        if given is None and (cuts == self._cuts or not self._active):
-            self._known[key] = found
+            self._active.discard(active)
+        if key is not None:
+            (self._known if cuts == self._cuts or not self._active else self._partial)[key] = found
+        if not self._active:
+            self._partial.clear()
+            self._steps = 0
         return found
 
     def written(self, node: ast.expr, block: Block) -> Iterator[Part]:
@@ -232,29 +249,25 @@ class Values:
 
     def _bound(self, binding: Binding, place: Block, name: str) -> tuple[Value, ...]:
         key = (id(binding), name)
-        if key in self._active or len(self._active) > _DEPTH:
-            self._cuts += 1
-            return ()
-        self._active.add(key)
-        try:
-            match binding.to:
-                case ast.FunctionDef() | ast.AsyncFunctionDef() as node:
-                    return (self._function(node, place),)
-                case ast.ClassDef() as node:
-                    return (self._class(node, place),)
-                case ast.arg() as node:
-                    return self._parameter(node, place)
-                case Imported() as imported:
-                    return self._imported(imported, place.module)
-                case Element() as element:
-                    return self._element(element, place)
-                case _ as expression:
-                    found = self.of(expression, binding.block or place)
-            if not binding.certain:
-                found = tuple(Text(one.value, False) if isinstance(one, Text) else one for one in found)
-            return found
-        finally:
-            self._active.discard(key)
+        return self._once(key, key, lambda: self._meant(binding, place))
+
+    def _meant(self, binding: Binding, place: Block) -> tuple[Value, ...]:
+        match binding.to:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() as node:
+                return (self._function(node, place),)
+            case ast.ClassDef() as node:
+                return (self._class(node, place),)
+            case ast.arg() as node:
+                return self._parameter(node, place)
+            case Imported() as imported:
+                return self._imported(imported, place.module)
+            case Element() as element:
+                return self._element(element, place)
+            case _ as expression:
+                found = self.of(expression, binding.block or place)
+        if not binding.certain:
+            found = tuple(Text(one.value, False) if isinstance(one, Text) else one for one in found)
+        return found
 
     def _imported(self, imported: Imported, importer: Module) -> tuple[Value, ...]:
         path = self.python.locate(imported.module, importer.path)
@@ -388,9 +401,14 @@ class Values:
 
     def _returned(self, value: Function) -> Iterator[Value]:
         body = self.body(value)
-        for node in _own_nodes(value.node):
-            if isinstance(node, (ast.Return, ast.Yield)) and node.value is not None:
-                yield from self.of(node.value, body)
+        if id(value.node) not in self._returns:
+            self._returns[id(value.node)] = tuple(
+                node.value
+                for node in _own_nodes(value.node)
+                if isinstance(node, (ast.Return, ast.Yield)) and node.value is not None
+            )
+        for node in self._returns[id(value.node)]:
+            yield from self.of(node, body)
 
     def _joined(self, node: ast.JoinedStr | ast.BinOp, block: Block, given: Given | None) -> Iterator[Value]:
         if isinstance(node, ast.BinOp):
@@ -434,12 +452,12 @@ def _at(items: Items, at: tuple[int, ...]) -> Sequence[Part]:
 
 def _own_nodes(function: AnyFunction) -> Iterator[ast.AST]:
     """The nodes of a function, without those of functions and classes within it."""
-    waiting: list[ast.AST] = list(function.body)
+    waiting: list[ast.AST] = function.body[::-1]
     while waiting:
-        node = waiting.pop(0)
+        node = waiting.pop()
         yield node
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Lambda)):
-            waiting[:0] = list(ast.iter_child_nodes(node))
+            waiting += [*ast.iter_child_nodes(node)][::-1]
 
 
 def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
