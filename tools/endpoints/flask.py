@@ -9,6 +9,7 @@ from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framew
 from backend_crew.tools.endpoints.python_guards import decorator_guards, refuses
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, Event, Module, called, keywords
+from backend_crew.tools.static.python_names import heirs, mentions
 from backend_crew.tools.static.python_objects import Class, Function, Given, Made, Text
 from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.unresolved import Unresolved
@@ -24,7 +25,11 @@ _SPACES = frozenset(
 )
 _OURS = _APPS | _BLUEPRINTS | _APIS | _SPACES
 _VERBS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+_HOOKS = ("before_request", "before_app_request")
 _REGISTER = frozenset({"register_blueprint", "add_namespace", "init_app", "register_api"})
+_RULES = ("add_url_rule", "add_resource")
+# What is read in a file that makes nothing itself.
+_TELLING = (rf"@[^\n]*\.(?:{'|'.join(('route', *_VERBS, *_HOOKS))})\b", rf"\.(?:{'|'.join((*_RULES, *sorted(_REGISTER)))})\b")
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class _View:
 
 def read(project: Project, paths: tuple[str, ...]) -> EndpointScan:
     """The endpoints of every app that these files make."""
-    modules = project.python.python.load(paths)
-    return _Reading(project.python, modules).scan()
+    ours = {name.rpartition(".")[2] for name in _OURS}
+    names = heirs(project.sources, paths, FRAMEWORK.words, ours)
+    modules = project.python.python.load(paths, mentions(names, *_TELLING))
+    return _Reading(project.python, modules, names).scan()
 
 
 FRAMEWORK = Framework(
@@ -53,8 +60,9 @@ FRAMEWORK = Framework(
 
 
 class _Reading:
-    def __init__(self, values: Values, modules: Sequence[Module]) -> None:
+    def __init__(self, values: Values, modules: Sequence[Module], names: frozenset[str]) -> None:
         self._values = values
+        self._names = names
         self._modules = modules
         self._places: dict[int, Place] = {}
         self._unresolved: list[Unresolved] = []
@@ -124,11 +132,12 @@ class _Reading:
         name = called(node)
         if name in _REGISTER and isinstance(node.func, ast.Attribute):
             self._registered(event, node, node.func)
-        elif name in ("add_url_rule", "add_resource") and isinstance(node.func, ast.Attribute):
+        elif name in _RULES and isinstance(node.func, ast.Attribute):
             self._ruled(event, node, node.func)
         elif name[:1].isupper() or name == "namespace":  # something is made: an app may have no route of its own
-            for made in self._receivers(node, event.block) or ():
-                self._place(made)
+            if name in self._names or not self._values.defined(node.func, event.block):
+                for made in self._receivers(node, event.block) or ():
+                    self._place(made)
 
     def _ruled(self, event: Event, node: ast.Call, function: ast.Attribute) -> None:
         if function.attr == "add_resource":
@@ -171,7 +180,7 @@ class _Reading:
             target = decorator.func if isinstance(decorator, ast.Call) else decorator
             if not isinstance(target, ast.Attribute):
                 continue
-            if target.attr in ("before_request", "before_app_request") and isinstance(event.node, FUNCTIONS):
+            if target.attr in _HOOKS and isinstance(event.node, FUNCTIONS):
                 self._before(event, target)
             elif isinstance(decorator, ast.Call) and target.attr in ("route", *_VERBS):
                 self._routed(event, decorator, target)

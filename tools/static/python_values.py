@@ -105,6 +105,15 @@ class Values:
             elif isinstance(binding.to, ast.expr) and place is not None:
                 yield binding.to, binding.block or place
 
+    def defined(self, node: ast.expr, block: Block) -> bool:
+        """Whether a name, or that of an imported module, is only that of a class or an import: no variable or parameter."""
+        inner = node.value if isinstance(node, ast.Attribute) else node
+        if not isinstance(inner, ast.Name):
+            return False
+        place = next((one for one in walk_blocks(block) if inner.id in one.bindings), None)
+        plain = (Imported,) if inner is not node else (Imported, ast.ClassDef)
+        return place is not None and all(isinstance(one.to, plain) for one in place.bindings[inner.id])
+
     def text(self, node: ast.expr | None, block: Block, given: Given | None = None) -> Text | None:
         """The one text that an expression can be; None where it is unknown or may be several."""
         if node is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, Event, Module, called, keywords
+from backend_crew.tools.static.python_names import derives, heirs
 from backend_crew.tools.static.python_objects import Class, External, Function, Made
 from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.unresolved import Unresolved
@@ -32,6 +33,9 @@ _NEUTRAL = frozenset({"object", "abc.ABC", "typing.Generic", "sqlalchemy.orm.Map
 _FLASK = "flask_sqlalchemy.SQLAlchemy.Model"
 _COLUMNS = frozenset({"Column", "mapped_column", "deferred"})
 _RELATIONS = frozenset({"relationship", "Relationship", "dynamic_loader", "relation"})
+_MAKERS = frozenset({"declarative_base", "generate_base"})
+# What is read in a file none of whose classes has a base that is known by its name.
+_TELLING = r"__table|Column\b|\bdeferred\b|\bMapped\b|\bmapped|[Rr]elationship\b|\brelation\b|dynamic_loader|Table\b|table\s*=\s*True"
 _MIGRATION = re.compile(r"(^|/)versions/[^/]+\.py$|(^|/)(migrations|alembic)/env\.py$")
 
 
@@ -53,7 +57,9 @@ class _Model:
 def read(project: Project, paths: tuple[str, ...]) -> TableScan:
     """The tables that these files map or build."""
     kept = tuple(path for path in paths if not _MIGRATION.search(path))
-    return _Reading(project.python, project.python.python.load(kept)).scan()
+    roots = {name.rpartition(".")[2] for name in _BASES}
+    names = heirs(project.sources, kept, ORM.words, roots - _MAKERS, _MAKERS)
+    return _Reading(project.python, project.python.python.load(kept, derives(names, _TELLING))).scan()
 
 
 ORM = Orm(
