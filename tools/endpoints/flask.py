@@ -45,7 +45,7 @@ class _View:
 def read(project: Project, paths: tuple[str, ...]) -> EndpointScan:
     """The endpoints of every app that these files make."""
     ours = {name.rpartition(".")[2] for name in _OURS}
-    names = heirs(project.sources, paths, FRAMEWORK.words, ours)
+    names = heirs(project.sources, paths, ours, FRAMEWORK.words)
     modules = project.python.python.load(paths, mentions(names, *_TELLING))
     return _Reading(project.python, modules, names).scan()
 

@@ -8,22 +8,29 @@ from collections.abc import Callable, Iterable, Iterator
 
 from backend_crew.tools.static.sources import Sources
 
-_CLASS = re.compile(rb"\bclass\s+(\w+)[^(:]{0,200}\(((?:[^()]++|\([^()]*+\))*+)")
-_RENAMED = re.compile(rb"\b(\w+)\s+as\s+(\w+)")
-_ASSIGNED = re.compile(rb"\b([A-Z]\w*)[ \t]*(?::[^=\n]*)?=(?!=)([^\n]*)")
+_CLASS = re.compile(rb"class\s+(\w+)[^(:]{0,200}\(((?:[^()]++|\([^()]*+\))*+)")
+_RENAMED = re.compile(rb"(\w+) as (\w+)")
+_ASSIGNED = re.compile(
+    rb"\b([A-Z]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*(?:([A-Za-z_][\w.]*+)(?![\w(])(?:[ \t]+if\b[^\n]*?\belse[ \t]+([\w.]+))?|[^\n]*)"
+)
 _WORD = re.compile(rb"\w+")
-_NOT_CALLED = re.compile(rb"\b(\w+)\b(?!\s*[(.])")
 
 
 def heirs(
-    sources: Sources, paths: Iterable[str], package: tuple[bytes, ...], roots: Iterable[str], makers: Iterable[str] = ()
+    sources: Sources,
+    paths: Iterable[str],
+    roots: Iterable[str],
+    package: tuple[bytes, ...] = (b"",),
+    makers: Iterable[str] = (),
 ) -> frozenset[str]:
     """The names of `roots`, of their subclasses, and other names for them; `makers` are functions that return a root.
 
-    The roots count in files that mention their package, what comes from them in all of `paths`.
+    The roots count in files with one of the words of `package`, what comes from them in all of `paths`. A root of the form
+    `*Name` stands for all names that end so.
     """
     made = frozenset(name.encode() for name in makers)
-    known = set(made.union(name.encode() for name in roots))
+    known = set(made.union(name.encode() for name in roots if name[0] != "*"))
+    ends = tuple(name[1:].encode() for name in roots if name[0] == "*")
     later: dict[bytes, set[bytes]] = {}  # name → the names that come from it
     fresh: set[bytes] = set()
     for path in paths:
@@ -32,6 +39,8 @@ def heirs(
         for name, sources_of in _origins(data, made):
             if ours and not known.isdisjoint(sources_of):
                 fresh.add(name)
+            if ends:
+                known.update(one for one in sources_of if one.endswith(ends))
             for one in sources_of:
                 later.setdefault(one, set()).add(name)
     while fresh:
@@ -44,10 +53,17 @@ def _origins(data: bytes, makers: frozenset[bytes]) -> Iterator[tuple[bytes, fro
     """Each name that a text gives to something, with the names that it may come from."""
     for found in _CLASS.finditer(data):
         yield found[1], frozenset(_WORD.findall(found[2]))
-    for found in _RENAMED.finditer(data):
-        yield found[2], frozenset((found[1],))
+    for line in data.split(b"\n"):
+        if b" as " in line:
+            for found in _RENAMED.finditer(line):
+                yield found[2], frozenset((found[1],))
+    making = any(maker in data for maker in makers)
     for found in _ASSIGNED.finditer(data):
-        yield found[1], frozenset(_NOT_CALLED.findall(found[2])) | makers.intersection(_WORD.findall(found[2]))
+        named = {one.rpartition(b".")[2] for one in found.groups()[1:] if one}
+        if making:
+            named |= makers.intersection(_WORD.findall(found[0]))
+        if named:
+            yield found[1], frozenset(named)
 
 
 def mentions(names: Iterable[str], *more: str) -> Callable[[bytes], bool]:
@@ -57,14 +73,14 @@ def mentions(names: Iterable[str], *more: str) -> Callable[[bytes], bool]:
     return lambda data: found(data) is not None
 
 
-def derives(names: Iterable[str], *more: str) -> Callable[[bytes], bool]:
-    """Whether a text has a class with one of the names among its bases, or one of the other patterns."""
+def derives(names: Iterable[str], words: tuple[bytes, ...] = (), telling: str = "") -> Callable[[bytes], bool]:
+    """Whether a text has a class with one of the names among its bases, or one of the words and what is telling."""
     known = frozenset(name.encode() for name in names)
-    other = re.compile("|".join(more).encode()).search
+    other = re.compile(telling.encode()).search
 
     def found(data: bytes) -> bool:
-        if other(data) is not None:
+        if any(not known.isdisjoint(_WORD.findall(one[2])) for one in _CLASS.finditer(data)):
             return True
-        return any(not known.isdisjoint(_WORD.findall(one[2])) for one in _CLASS.finditer(data))
+        return any(word in data for word in words) and other(data) is not None
 
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import Block, Event, Module, keywords
+from backend_crew.tools.static.python_names import derives, heirs
 from backend_crew.tools.static.python_objects import Class, External, Made
 from backend_crew.tools.static.python_values import Values
 from backend_crew.tools.static.unresolved import Unresolved
@@ -17,6 +18,8 @@ _MODEL = re.compile(
     r"^django\.(contrib\.gis\.)?db\.models(\.base)?\.Model$|^django\.contrib\.auth\.\w+\.(Abstract(Base)?User|PermissionsMixin|User)$"
 )
 _OTHER_MODEL = re.compile(r"(Model|Page|AbstractUser|AbstractBaseUser|TenantMixin|DomainMixin)$")
+# What the two call a model, as it is named in a list of bases.
+_ROOTS = ("User", "PermissionsMixin", "*Model", "*Page", "*AbstractUser", "*AbstractBaseUser", "*TenantMixin", "*DomainMixin")
 _NOT_DJANGO = re.compile(
     r"^(pydantic|sqlmodel|flask|sqlalchemy|peewee|tortoise|mongoengine|ninja|typing|rest_framework)"
 )
@@ -65,7 +68,8 @@ class _Model:
 def read(project: Project, paths: tuple[str, ...]) -> TableScan:
     """The tables of the models in these files."""
     kept = tuple(path for path in paths if "/migrations/" not in f"/{path}")
-    return _Reading(project.python, project.python.python.load(kept)).scan()
+    names = heirs(project.sources, kept, _ROOTS)
+    return _Reading(project.python, project.python.python.load(kept, derives(names))).scan()
 
 
 ORM = Orm(

@@ -35,7 +35,14 @@ _COLUMNS = frozenset({"Column", "mapped_column", "deferred"})
 _RELATIONS = frozenset({"relationship", "Relationship", "dynamic_loader", "relation"})
 _MAKERS = frozenset({"declarative_base", "generate_base"})
 # What is read in a file none of whose classes has a base that is known by its name.
-_TELLING = r"__table|Column\b|\bdeferred\b|\bMapped\b|\bmapped|[Rr]elationship\b|\brelation\b|dynamic_loader|Table\b|table\s*=\s*True"
+_WORDS = (
+    b"__table", b"apped", b"Column", b"deferred", b"elationship", b"dynamic_loader", b"relation(", b"Table", b"table=", b"table ="
+)  # fmt: skip
+_TELLING = (
+    r"__table|\bMapped\b|\bmapped_|@[^\n]*mapped|\btable\s*=\s*True"
+    r"|\b(?:Column|deferred|[Rr]elationship|dynamic_loader|relation|Table)(?:\s*\(|\s+as\b)"
+    r"|[=:][ \t]*(?:\w+\.)*(?:Column|[Rr]elationship|Table)\b"
+)
 _MIGRATION = re.compile(r"(^|/)versions/[^/]+\.py$|(^|/)(migrations|alembic)/env\.py$")
 
 
@@ -58,8 +65,8 @@ def read(project: Project, paths: tuple[str, ...]) -> TableScan:
     """The tables that these files map or build."""
     kept = tuple(path for path in paths if not _MIGRATION.search(path))
     roots = {name.rpartition(".")[2] for name in _BASES}
-    names = heirs(project.sources, kept, ORM.words, roots - _MAKERS, _MAKERS)
-    return _Reading(project.python, project.python.python.load(kept, derives(names, _TELLING))).scan()
+    names = heirs(project.sources, kept, roots - _MAKERS, ORM.words, _MAKERS)
+    return _Reading(project.python, project.python.python.load(kept, derives(names, _WORDS, _TELLING))).scan()
 
 
 ORM = Orm(
