@@ -16,7 +16,7 @@ from backend_crew.tools.index.store import Store
 from backend_crew.tools.index.symbols import Symbol, symbols
 from backend_crew.tools.index.words import feature_words
 
-_PART_BYTES = 16_000_000
+_PART_BYTES = 4_000_000
 _GO_MODULE = re.compile(rb"(?m)^module\s+(\S+)")
 
 
@@ -47,7 +47,8 @@ def _read(listed: Inventory, store: Store, skips: Skips) -> tuple[list[Source], 
     """The files that are fit, without their bytes, and the outline of each, from the cache where it has it."""
     found: list[Source] = []
     outlines: list[Outline] = []
-    words: dict[bytes, bytes] = {}
+    named: list[bytes] = []
+    defined: dict[bytes, bytes] = {}
     made: dict[bytes, bytes] = {}
     for part in _parts(listed):
         known = store.many([_key(one) for one in part])
@@ -61,8 +62,15 @@ def _read(listed: Inventory, store: Store, skips: Skips) -> tuple[list[Source], 
                 kept = outline(one.language, one.data)
                 made[key] = kept.pack()
             found.append(replace(one, data=b""))
-            outlines.append(kept.interned(words))
-    store.put(made)
+            known_here = tuple(defined.setdefault(name, name) for name in kept.defined)
+            outlines.append(Outline(known_here, (), kept.imports))
+            named.append(b" ".join(kept.named))
+        store.put(made)
+        made.clear()
+    # What nobody defines is nobody's name: nine words in ten, which would take most of the memory.
+    for number, words in enumerate(named):
+        kept_here = tuple(defined[word] for word in words.split() if word in defined)
+        outlines[number] = replace(outlines[number], named=kept_here)
     return found, outlines
 
 

@@ -32,14 +32,6 @@ class Outline:
         defined, named, imports = packed.split(b"\n")
         return cls(tuple(defined.split()), tuple(named.split()), tuple(imports.split()))
 
-    def interned(self, words: dict[bytes, bytes]) -> "Outline":
-        """The same with one object for equal words: files of a repository have most of theirs in common."""
-        return Outline(
-            tuple(words.setdefault(word, word) for word in self.defined),
-            tuple(words.setdefault(word, word) for word in self.named),
-            self.imports,
-        )
-
 
 def outline(language: str, data: bytes) -> Outline:
     """The outline of a source text in one of the languages that have a grammar."""
@@ -47,7 +39,7 @@ def outline(language: str, data: bytes) -> Outline:
     named = [
         word
         for word in dict.fromkeys(code.translate(_NOT_A_NAME).split())
-        if _SHORTEST <= len(word) < _LONGEST and not word[:1].isdigit()
+        if _SHORTEST <= len(word) < _LONGEST and not 48 <= word[0] <= 57  # no digit
     ]
     defined, imports = _READERS[language](code)
     return Outline(
@@ -59,7 +51,7 @@ def outline(language: str, data: bytes) -> Outline:
 
 _BLOCK_COMMENT = re.compile(rb"^[ \t]*/\*.*?\*/", re.MULTILINE | re.DOTALL)
 _DEFINES = (b"def ", b"class ", b"async def ")
-_KNOWN = (*_DEFINES, b"import ", b"from ")
+_PYTHON_LINE = re.compile(rb"^[ \t\r\f\v]*+((?:def |class |async def |import |from )[^\n]*)", re.MULTILINE)
 _PYTHON_NAME = re.compile(rb"(?:def|class)\s+(\w+)")
 _PYTHON_FROM = re.compile(rb"from[ \t]+(\.*[\w.]*)[ \t]+import\b[ \t]*(.*)")
 
@@ -73,11 +65,11 @@ def _without_docstrings(data: bytes) -> bytes:
 def _python(code: bytes) -> tuple[list[bytes], list[bytes]]:
     defined: list[bytes] = []
     imports: list[bytes] = []
-    lines = iter(code.split(b"\n"))
-    for line in lines:
-        text = line.lstrip()
-        if not text.startswith(_KNOWN):
-            continue
+    read = 0
+    for line in _PYTHON_LINE.finditer(code):
+        if line.start() < read:
+            continue  # within the brackets of an import
+        text = line[1]
         if text.startswith(_DEFINES):
             if found := _PYTHON_NAME.search(text):
                 defined.append(found[1])
@@ -87,8 +79,11 @@ def _python(code: bytes) -> tuple[list[bytes], list[bytes]]:
         elif text.startswith(b"from ") and (found := _PYTHON_FROM.match(text)):
             names_text = found[2]
             if b"(" in names_text:
-                while b")" not in names_text and (more := next(lines, None)) is not None:
-                    names_text += b" " + more.partition(b"#")[0]
+                read = line.end()
+                while b")" not in names_text and read < len(code):
+                    start, end = read + 1, code.find(b"\n", read + 1)
+                    read = end if end >= 0 else len(code)
+                    names_text += b" " + code[start:read].partition(b"#")[0]
             imports += _from_names(found[1], names_text)
     return defined, imports
 

@@ -31,6 +31,7 @@ class Resolver:
         self._numbers = {path: number for number, path in enumerate(paths)}
         self._go = sorted(((name, folder) for name, folder in modules), key=lambda one: -len(one[0]))
         self._roots = _python_roots(paths)
+        self._starts: dict[str, list[str]] = {}
         self._by_name: dict[str, list[int]] = {}
         self._by_folder: dict[str, list[int]] = {}
         for number, path in enumerate(paths):
@@ -76,7 +77,11 @@ class Resolver:
             starts: Iterable[str] = ["/".join(above)] if level - 1 <= len(parts) else []
         else:
             # The root nearest to the importing file first: a monorepo has several.
-            starts = [root for root in self._roots if not root or f"{folder}/".startswith(f"{root}/")]
+            if folder not in self._starts:
+                self._starts[folder] = [
+                    root for root in self._roots if not root or f"{folder}/".startswith(f"{root}/")
+                ]
+            starts = self._starts[folder]
         for start in starts:
             whole = posixpath.join(start, inner) if inner else start
             tries = [f"{whole}/{attribute}.py", f"{whole}/{attribute}/__init__.py"] if attribute else []
