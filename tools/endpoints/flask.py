@@ -29,7 +29,10 @@ _HOOKS = ("before_request", "before_app_request")
 _REGISTER = frozenset({"register_blueprint", "add_namespace", "init_app", "register_api"})
 _RULES = ("add_url_rule", "add_resource")
 # What is read in a file that makes nothing itself.
-_TELLING = (rf"@[^\n]*\.(?:{'|'.join(('route', *_VERBS, *_HOOKS))})\b", rf"\.(?:{'|'.join((*_RULES, *sorted(_REGISTER)))})\b")
+_TELLING = (
+    rf"@[^\n]*\.(?:{'|'.join(('route', *_VERBS, *_HOOKS))})\b",
+    rf"\.(?:{'|'.join((*_RULES, *sorted(_REGISTER)))})\b",
+)
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,12 @@ class _Reading:
             self._registered(event, node, node.func)
         elif name in _RULES and isinstance(node.func, ast.Attribute):
             self._ruled(event, node, node.func)
-        elif name[:1].isupper() or name == "namespace":  # something is made: an app may have no route of its own
-            if name in self._names or not self._values.defined(node.func, event.block):
-                for made in self._receivers(node, event.block) or ():
-                    self._place(made)
+        elif (name[:1].isupper() or name == "namespace") and self._can_be_ours(name, node, event.block):
+            for made in self._receivers(node, event.block) or ():  # an app may have no route of its own
+                self._place(made)
+
+    def _can_be_ours(self, name: str, node: ast.Call, block: Block) -> bool:
+        return name in self._names or not self._values.defined(node.func, block)
 
     def _ruled(self, event: Event, node: ast.Call, function: ast.Attribute) -> None:
         if function.attr == "add_resource":

@@ -77,7 +77,11 @@ def _definers(nodes: Sequence[Node]) -> _Definers:
 
 def _packed(found: Sequence[tuple[int, bytes, float]]) -> _Uses:
     """The same in a fifth of the memory."""
-    return array("l", [one[0] for one in found]), tuple([one[1] for one in found]), array("d", [one[2] for one in found])
+    return (
+        array("l", [one[0] for one in found]),
+        tuple([one[1] for one in found]),
+        array("d", [one[2] for one in found]),
+    )
 
 
 def _edges(

@@ -78,9 +78,7 @@ class Resolver:
         else:
             # The root nearest to the importing file first: a monorepo has several.
             if folder not in self._starts:
-                self._starts[folder] = [
-                    root for root in self._roots if not root or f"{folder}/".startswith(f"{root}/")
-                ]
+                self._starts[folder] = [root for root in self._roots if not root or f"{folder}/".startswith(f"{root}/")]
             starts = self._starts[folder]
         for start in starts:
             whole = posixpath.join(start, inner) if inner else start

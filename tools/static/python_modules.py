@@ -123,6 +123,10 @@ class Python:
         self._asked.clear()
         return [module for path in wanted if (module := self.module(path)) is not None]
 
+    def is_parsed(self, path: str) -> bool:
+        """Whether somebody needed this file so far."""
+        return self._modules.get(path) is not None
+
     def calls_named(self, name: str) -> Sequence[Event]:
         """The calls of something of this name, in the files that were loaded so far."""
         if name not in self._asked:

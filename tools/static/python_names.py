@@ -40,7 +40,7 @@ def heirs(
             if ours and not known.isdisjoint(sources_of):
                 fresh.add(name)
             if ends:
-                known.update(one for one in sources_of if one.endswith(ends))
+                fresh.update(one for one in sources_of if one.endswith(ends))
             for one in sources_of:
                 later.setdefault(one, set()).add(name)
     while fresh:

@@ -70,7 +70,7 @@ class Values:
             return self._known[key]
         if key in self._partial or active in self._active or len(self._active) > _DEPTH or self._steps > _STEPS:
             self._cuts += 1
-            return self._partial.get(key, ())
+            return self._partial.get(key, ()) if key is not None else ()
         self._active.add(active)
         self._steps += 1
         cuts = self._cuts
@@ -461,7 +461,7 @@ def _at(items: Items, at: tuple[int, ...]) -> Sequence[Part]:
 
 def _own_nodes(function: AnyFunction) -> Iterator[ast.AST]:
     """The nodes of a function, without those of functions and classes within it."""
-    waiting: list[ast.AST] = function.body[::-1]
+    waiting: list[ast.AST] = [*function.body[::-1]]
     while waiting:
         node = waiting.pop()
         yield node

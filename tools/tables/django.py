@@ -19,7 +19,16 @@ _MODEL = re.compile(
 )
 _OTHER_MODEL = re.compile(r"(Model|Page|AbstractUser|AbstractBaseUser|TenantMixin|DomainMixin)$")
 # What the two call a model, as it is named in a list of bases.
-_ROOTS = ("User", "PermissionsMixin", "*Model", "*Page", "*AbstractUser", "*AbstractBaseUser", "*TenantMixin", "*DomainMixin")
+_ROOTS = (
+    "User",
+    "PermissionsMixin",
+    "*Model",
+    "*Page",
+    "*AbstractUser",
+    "*AbstractBaseUser",
+    "*TenantMixin",
+    "*DomainMixin",
+)
 _NOT_DJANGO = re.compile(
     r"^(pydantic|sqlmodel|flask|sqlalchemy|peewee|tortoise|mongoengine|ninja|typing|rest_framework)"
 )
