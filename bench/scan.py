@@ -3,7 +3,8 @@
 TREE is any folder of sources: unpacked source distributions, for example. ctags is used where the system has it. aider's map
 is made by its own class in an environment of its own (`pip install aider-chat`), whose interpreter --aider names; both
 maps get the same number of tokens. Without a key, and without a network. Each number is the best of several rounds; seconds
-of the processor are the ones to compare on a machine that others use.
+of the processor are the ones to compare on a machine that others use. Then what each part of a cold scan takes, and the
+whole on an eighth, a quarter, a half and all of the tree's files: the cost of a file must not grow with their number.
 """
 
 import argparse
@@ -51,6 +52,50 @@ files = [f for f in files if f.endswith((".py", ".js", ".ts", ".tsx", ".go", ".j
 maps = RepoMap(map_tokens={TOKENS}, root=str(root), main_model=Model(), io=Quiet(), map_mul_no_files=1)
 print(len(maps.get_repo_map([], sorted(files)) or "") // 4)
 """
+_PARTS = """
+import gc, sys, time
+from pathlib import Path
+gc.disable()
+clock, used = time.perf_counter(), time.process_time()
+def part(name):
+    global clock, used
+    high = next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(f"{name}|{time.perf_counter() - clock:.2f}|{time.process_time() - used:.2f}|{high}")
+    clock, used = time.perf_counter(), time.process_time()
+from backend_crew.tools import scan, stack
+from backend_crew.tools.endpoints.find import find_endpoints
+from backend_crew.tools.index import build, sources
+from backend_crew.tools.index.files import Files
+from backend_crew.tools.index.store import Store, edition
+from backend_crew.tools.static.project import Project
+from backend_crew.tools.tables.find import find_tables
+edition()
+part("imports")
+root = Path(sys.argv[1])
+listed = sources.inventory(root)
+part("list of files")
+stack.survey(root)
+part("stack")
+real = build.graph.rank, build.repomap.choose, build.layering
+def read_before(*given):
+    part("outlines and imports")
+    found = real[0](*given)
+    part("ranks")
+    return found
+def chosen(*given):
+    found = real[1](*given)
+    part("map")
+    return found
+build.graph.rank, build.repomap.choose = read_before, chosen
+build.build(listed, Store(None))
+part("layers")
+project = Project(Files(listed))
+find_endpoints(project)
+part("endpoints")
+find_tables(project)
+part("tables")
+"""
+_LOOP = "total = 0\nfor number in range(10_000_000): total += number * number"
 _CREWAI = """
 import sys, time
 from crewai_tools import DirectoryReadTool, FileReadTool
@@ -116,16 +161,54 @@ def _aider(python: str, tree: Path, rounds: int) -> Took:
     return _best(found)
 
 
+def _parts(tree: Path) -> None:
+    said = _run([sys.executable, "-c", _PARTS, str(tree)]).said
+    rows = [line.split("|") for line in said.splitlines()]
+    measure.table("each part of a cold scan", ("", "seconds", "of the processor", "MB so far"), rows)
+
+
+def _growing(tree: Path, folder: Path) -> None:
+    """The whole command on every eighth, fourth, second file and on all, and what a thousand more files cost each time."""
+    paths = sorted(Path(where) / name for where, _, names in os.walk(tree) for name in names)
+    rows: list[Sequence[object]] = []
+    costs: list[float] = []
+    before = (0, 0.0)
+    for step in (8, 4, 2, 1):
+        part = folder / f"step-{step}"
+        for path in paths[::step]:
+            place = part / path.relative_to(tree)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place, follow_symlinks=False)
+        files = len(paths[::step])
+        with tempfile.TemporaryDirectory() as home:
+            took = _run([COMMAND, "scan", str(part), "--json"], {"BACKEND_CREW_HOME": home})
+        shutil.rmtree(part)
+        costs.append(1_000 * (took.cpu - before[1]) / (files - before[0]))
+        before = (files, took.cpu)
+        rows.append((f"{files} files", f"{took.wall:.2f}", f"{took.cpu:.2f}", f"{took.memory:.0f}", f"{costs[-1]:.2f}"))
+    head = ("cold", "seconds", "of the processor", "MB", "for 1,000 more files")
+    measure.table("growing parts of the tree", head, rows)
+    print()
+    measure.verdict("a thousand files of the last half against those before", costs[-1] / max(*costs[1:-1]), 1.5, "x")
+
+
+def _calibrated() -> None:
+    """How fast this machine is at the moment, by two things that everybody can run."""
+    started = _best([_run([sys.executable, "-c", "pass"]) for _ in range(5)])
+    looped = _best([_run([sys.executable, "-c", _LOOP]) for _ in range(3)])
+    print(f"python -c pass: {started.wall:.3f} s; ten million squares added: {looped.cpu:.2f} s of the processor")
+
+
 def _measured(tree: Path, python: str | None, rounds: int) -> None:
     files = sum(len(names) for _, _, names in os.walk(tree))
     cold, warm = _scans(tree, rounds)
     ours = _best([_run([sys.executable, "-c", _MAP, str(tree)]) for _ in range(rounds)])
     rows = [("scan, cold", cold, ""), ("scan, warm", warm, ""), (f"our map of {TOKENS} tokens, cold", ours, ours.said)]
+    tagged = None
     if ctags := shutil.which("ctags"):
         argv = [ctags, "-R", "--fields=+n", "-f", "-", str(tree)]
-        rows.append(
-            ("ctags, all tags", tagged := _best([_run(argv) for _ in range(rounds)]), f"{len(tagged.said) // 4}")
-        )
+        tagged = _best([_run(argv) for _ in range(rounds)])
+        rows.append(("ctags, all tags", tagged, f"{len(tagged.said) // 4}"))
     theirs = _aider(python, tree, 1) if python else None
     if theirs:
         rows.append((f"aider's map of {TOKENS} tokens, cold", theirs, theirs.said))
@@ -142,6 +225,10 @@ def _measured(tree: Path, python: str | None, rounds: int) -> None:
     measure.verdict("warm scan", warm.wall, 1 if large else 0.3, " s")
     measure.verdict("warm scan, of the processor", warm.cpu, 1 if large else 0.3, " s")
     measure.verdict("memory", max(cold.memory, warm.memory), 150, " MB")
+    if tagged:
+        print(
+            f"         against ctags, of the processor: {cold.cpu / tagged.cpu:.1f}x cold, {warm.cpu / tagged.cpu:.1f}x warm"
+        )
     if theirs:
         measure.verdict("map against aider's, of the processor", ours.cpu / theirs.cpu, 0.1, "x")
 
@@ -154,8 +241,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
     measure.machine()
+    _calibrated()
     for tree in given.trees:
         _measured(tree.resolve(), given.aider, given.rounds)
+        _parts(tree.resolve())
+        with tempfile.TemporaryDirectory() as folder:
+            _growing(tree.resolve(), Path(folder))
+        measure.machine()
 
 
 if __name__ == "__main__":

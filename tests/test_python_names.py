@@ -1,5 +1,6 @@
 """Which names can stand for a class: the files without one are never parsed, so none may be missing."""
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -43,6 +44,39 @@ def test_a_base_that_a_function_makes_is_one() -> None:
     names = heirs(Sources({"a.py": text}), ["a.py"], ["Model"], (b"sqlalchemy",), ["declarative_base"])
     assert {"Base", "User"} <= names
     assert derives(names)(b"class Admin(models.User): ...") and not derives(names)(b"class Admin(Other): ...")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"A:",
+        b"X=a if ",
+        b"@",
+        b"class ",
+        b"class A(",
+        b"class A(b(",
+        b"w",
+        b"= a.",
+        b"Column ",
+        b"A  ",
+        b"\n\n@a ",
+        b"import ",
+        b"from a import (",
+    ],
+)
+def test_no_text_takes_more_than_linear_time(line: bytes) -> None:
+    text = (
+        b"import flask, sqlalchemy  # declarative_base Model) as b.route( Column\n"
+        + line * (900_000 // len(line))
+        + b" as y"
+    )
+    files = {"a.py": text}
+    began = time.process_time()
+    find_endpoints(files)
+    find_tables(files)
+    outline("Python", text)
+    heirs(Sources(files), ["a.py"], ["Flask", "*Model"], (b"flask",), ["declarative_base"])
+    assert time.process_time() - began < 20
 
 
 _SHOP = {

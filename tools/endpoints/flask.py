@@ -30,7 +30,7 @@ _REGISTER = frozenset({"register_blueprint", "add_namespace", "init_app", "regis
 _RULES = ("add_url_rule", "add_resource")
 # What is read in a file that makes nothing itself.
 _TELLING = (
-    rf"@[^\n]*\.(?:{'|'.join(('route', *_VERBS, *_HOOKS))})\b",
+    rf"@[^\n]{{0,200}}\.(?:{'|'.join(('route', *_VERBS, *_HOOKS))})\b",
     rf"\.(?:{'|'.join((*_RULES, *sorted(_REGISTER)))})\b",
 )
 

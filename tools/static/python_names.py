@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from backend_crew.tools.static.sources import Sources
 
-_CLASS = re.compile(rb"class\s+(\w+)[^(:]{0,200}\(((?:[^()]++|\([^()]*+\))*+)")
-_RENAMED = re.compile(rb"(\w+) as (\w+)")
+_CLASS = re.compile(rb"class\s+(\w+)[^(:]{0,80}\(((?:[^()]++|\([^()]*+\))*+)")
+_RENAMED = re.compile(rb"\b(\w+) as (\w+)")
 _ASSIGNED = re.compile(
-    rb"\b([A-Z]\w*)[ \t]*(?::[^=\n]*)?=[ \t]*(?:([A-Za-z_][\w.]*+)(?![\w(])(?:[ \t]+if\b[^\n]*?\belse[ \t]+([\w.]+))?|[^\n]*)"
+    rb"\b([A-Z]\w*)[ \t]*(?::[^=\n]{0,80})?=[ \t]*(?:([A-Za-z_][\w.]*+)(?![\w(])(?:[ \t]+if\b[^\n]{0,80}?\belse[ \t]+([\w.]+))?|[^\n]*)"
 )
 _WORD = re.compile(rb"\w+")
 

@@ -39,7 +39,7 @@ _WORDS = (
     b"__table", b"apped", b"Column", b"deferred", b"elationship", b"dynamic_loader", b"relation(", b"Table", b"table=", b"table ="
 )  # fmt: skip
 _TELLING = (
-    r"__table|\bMapped\b|\bmapped_|@[^\n]*mapped|\btable\s*=\s*True"
+    r"__table|\bMapped\b|\bmapped_|@[^\n]{0,200}mapped|\btable\s*=\s*True"
     r"|\b(?:Column|deferred|[Rr]elationship|dynamic_loader|relation|Table)(?:\s*\(|\s+as\b)"
     r"|[=:][ \t]*(?:\w+\.)*(?:Column|[Rr]elationship|Table)\b"
 )
