@@ -97,7 +97,8 @@ part("tables")
 """
 _LOOP = "total = 0\nfor number in range(10_000_000): total += number * number"
 _CREWAI = """
-import sys, time
+import os, sys, time
+os.chdir(sys.argv[1])  # the tools read below the current folder alone
 from crewai_tools import DirectoryReadTool, FileReadTool
 started = time.process_time()
 listed = DirectoryReadTool()._run(directory=sys.argv[1])
@@ -116,6 +117,7 @@ class Took:
     cpu: float
     memory: float
     said: str
+    tokens: int = 0
 
 
 def _run(argv: Sequence[str], env: dict[str, str] | None = None) -> Took:
@@ -125,17 +127,23 @@ def _run(argv: Sequence[str], env: dict[str, str] | None = None) -> Took:
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
+        length = said.seek(0, os.SEEK_END)
+        # Not all of it: what this process holds counts as memory of those that it starts.
+        said.seek(max(length - 10_000, 0))
         text = said.read().decode("utf-8", "replace").strip()
     if process.returncode:
         raise SystemExit(f"{argv[0]} ended with {process.returncode}")
-    return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, text)
+    return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, text, length // 4)
 
 
 def _best(found: Sequence[Took]) -> Took:
     """The least of each; what was said by the last."""
     return Took(
-        min(one.wall for one in found), min(one.cpu for one in found), max(one.memory for one in found), found[-1].said
+        min(one.wall for one in found),
+        min(one.cpu for one in found),
+        max(one.memory for one in found),
+        found[-1].said,
+        found[-1].tokens,
     )
 
 
@@ -208,7 +216,7 @@ def _measured(tree: Path, python: str | None, rounds: int) -> None:
     if ctags := shutil.which("ctags"):
         argv = [ctags, "-R", "--fields=+n", "-f", "-", str(tree)]
         tagged = _best([_run(argv) for _ in range(rounds)])
-        rows.append(("ctags, all tags", tagged, f"{len(tagged.said) // 4}"))
+        rows.append(("ctags, all tags", tagged, str(tagged.tokens)))
     theirs = _aider(python, tree, 1) if python else None
     if theirs:
         rows.append((f"aider's map of {TOKENS} tokens, cold", theirs, theirs.said))
