@@ -111,8 +111,23 @@ def _questions(session: Session, task: TaskSpec, value: Artifact) -> tuple[Artif
     problems += [
         f"area {area!r}: ask about it, or mark it settled with a quote" for area in AREAS if area not in covered
     ]
+    problems += _service_question(session, value)
     _refuse(problems)
     return value, {}
+
+
+def _service_question(session: Session, value: Questions) -> list[str]:
+    """Where several services could be meant, a person says which, unless the feature's own words are quoted for it."""
+    folders, choice = grounding.services(session)
+    if len(folders) < 2 or choice.service is not None:
+        return []
+    asked = any(sum(folder in " ".join(item.options) for folder in folders) > 1 for item in value.items)
+    told = any(folder in settled.quote for settled in value.settled for folder in folders)
+    if asked or told:
+        return []
+    return [
+        f"{choice.reason}: ask with these folders as options, the likeliest recommended, or quote the words that settle it"
+    ]
 
 
 def _flat(text: str) -> str:

@@ -8,6 +8,7 @@ from backend_crew.crew.artifacts import Design
 from backend_crew.crew.session import Session
 from backend_crew.tools.conventions import Convention, deviations, find_conventions
 from backend_crew.tools.index.sources import sources
+from backend_crew.tools.monorepo import Choice, choose
 from backend_crew.tools.scan import BRIEF_TOKENS, Scan, brief, scan
 
 _CHARACTERS = 4
@@ -17,9 +18,39 @@ _CONVENTIONS = 20
 
 def ground(session: Session) -> str:
     """What stage 1 starts from: at most BRIEF_TOKENS in all; agents read more through their tools."""
-    own = "\n".join([*_own(session), *_convention_lines(session)])
+    found = _scanned(session)
+    own = "\n".join([*_own(session), *_service_lines(session, found), *_convention_lines(session)])
     left = BRIEF_TOKENS - len(own) // _CHARACTERS - 1
-    return f"{own}\n\n{brief(_scanned(session), session.run.feature, left)}"
+    return f"{own}\n\n{brief(found, session.run.feature, left)}"
+
+
+def services(session: Session) -> tuple[tuple[str, ...], Choice]:
+    """The folders of the backend services, the root as ".", and the one that the feature concerns."""
+    return _services(session, _scanned(session))
+
+
+def _services(session: Session, found: Scan) -> tuple[tuple[str, ...], Choice]:
+    known = found.survey.services
+    folders = tuple(one.path or "." for one in known if one.role == "backend")
+    words = {
+        one.path: [
+            *(f"{point.path} {point.handler}" for point in found.endpoints if _within(point.file, one.path)),
+            *(table.name for table in found.tables if _within(table.file, one.path)),
+        ]
+        for one in known
+    }
+    return folders, choose(known, f"{session.run.feature}\n{session.run.brief}", words)
+
+
+def _within(path: str, folder: str) -> bool:
+    return bool(folder) and path.startswith(f"{folder}/")
+
+
+def _service_lines(session: Session, found: Scan) -> Iterator[str]:
+    folders, choice = _services(session, found)
+    if len(folders) > 1:
+        which = f"{choice.service.path or '.'} ({choice.reason})" if choice.service else choice.reason
+        yield f"- backend services: {', '.join(folders)}; the feature concerns: {which}"
 
 
 def conventions(session: Session) -> tuple[Convention, ...]:

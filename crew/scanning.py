@@ -1,7 +1,7 @@
 """`backend-crew scan`: what code can tell about a repository, without a model, without a key, and without a run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,13 +35,17 @@ def scan(folder: Path, feature: str, as_json: bool) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; name the root of a repository, or of one of its services")
     found = scanning.scan(folder.resolve(), feature=feature, cache=cache_folder())
+    from backend_crew.tools.secrets import Redactor
+
+    # A default written into the source, or a name made of a key, may be quoted by a fact.
+    clean = Redactor(())
     if as_json:
-        click.echo(json.dumps(scanning.as_json(found), ensure_ascii=False))
+        click.echo(json.dumps(clean.deep(scanning.as_json(found)), ensure_ascii=False))
     else:
-        _show(found)
+        _show(found, clean)
 
 
-def _show(found: "Scan") -> None:
+def _show(found: "Scan", clean: Callable[[str], str]) -> None:
     from rich.console import Console
 
     from backend_crew.crew.plaintext import visible
@@ -50,7 +54,7 @@ def _show(found: "Scan") -> None:
     for title, lines in _sections(found):
         console.print(f"\n{title}", style="bold", markup=False)
         for line in lines or ["  none found"]:
-            console.print(visible(line), markup=False)
+            console.print(visible(clean(line)), markup=False)
 
 
 def _sections(found: "Scan") -> Iterator[tuple[str, Sequence[str]]]:
