@@ -28,8 +28,10 @@ from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_as_it_is, summarised, verdict
 from backend_crew.tools import definitions, git, openapi, search, syntax
+from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
+from backend_crew.tools.importcheck import Beside
 from backend_crew.tools.testrun import TestCase, TestRun
 from backend_crew.tools.workspace import clean_path
 
@@ -302,10 +304,19 @@ def _earlier_reasons(session: Session) -> dict[tuple[str, str], str]:
     return reasons
 
 
-def _syntax(session: Session, paths: Sequence[str]) -> Sequence[syntax.Problem]:
-    return syntax.check_files(
-        session.sandbox, session.clone.tree, session.root, session.runtime, paths, stop=lambda: bool(session.stop)
+def checked(session: Session, paths: Sequence[str]) -> syntax.Checked:
+    """Changed files read, imported and linted; failures that were there before the change are none of its own."""
+    tree, clone = session.clone.tree, session.clone
+    beside = Beside(
+        before=lambda folder: git.export(clone, clone.base, folder),
+        entries=lambda: [(one.folder, one.module) for one in find_applications(tree) if one.framework != "Django"],
     )
+    at, runtime = session.root, session.runtime
+    return syntax.checked(session.sandbox, tree, at, runtime, paths, beside=beside, stop=lambda: bool(session.stop))
+
+
+def _syntax(session: Session, paths: Sequence[str]) -> Sequence[syntax.Problem]:
+    return checked(session, paths).problems
 
 
 def _check_command(session: Session) -> list[str]:

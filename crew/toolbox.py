@@ -18,7 +18,7 @@ from backend_crew.crew.permissions import layer_of
 from backend_crew.crew.plaintext import visible
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.tools import alembic_draft, git, search, syntax, testrun
+from backend_crew.tools import alembic_draft, git, search, testrun
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
@@ -171,8 +171,7 @@ def _delete_file(session: Session, given: DeleteFile) -> str:
 def _run_checks(session: Session, given: RunChecks) -> str:
     changes = git.changes(session.clone, session.start_commit)
     paths = [change.path for change in changes if change.status != "deleted"]
-    tree, root = session.clone.tree, session.root
-    found = syntax.checked(session.sandbox, tree, root, session.runtime, paths, stop=lambda: bool(session.stop))
+    found = checks.checked(session, paths)
     lint = "lint: ruff" if found.linted else "not linted: ruff did not run"
     lines = [f"{one.path}:{one.line}: {one.text}" for one in found.problems]
     lines = lines or [f"no problems (syntax, imports; {lint}) in {len(paths)} changed files: {', '.join(paths)}"]

@@ -1,10 +1,12 @@
 """Checks of changed files: parsed by us, imported and linted in the sandbox, silent about what is not their fault."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from backend_crew.tools.importcheck import Beside
 from backend_crew.tools.runtime import Runtime, find_runtime
 from backend_crew.tools.sandbox import NoSandbox, Sandbox
 from backend_crew.tools.syntax import Problem, check_files
@@ -145,6 +147,53 @@ def test_django_models_are_imported_with_their_settings(sandbox: Sandbox, tree: 
         },
     )
     assert [(one.path, one.line) for one in check(sandbox, tree, *paths)] == [("orders/views.py", 1)]
+
+
+CIRCLE = {
+    "main.py": "import shop.models\n",
+    "shop/__init__.py": "",
+    "shop/models.py": "class User: ...\n\n\nfrom shop.service import serve\n",
+    "shop/service.py": "from shop.models import User\n\n\ndef serve():\n    return User()\n",
+    "shop/jobs.py": "import shop.service\n",
+}
+
+
+def failed(sandbox: Sandbox, tree: Path, beside: Beside, *paths: str) -> list[tuple[str, int]]:
+    found = check_files(sandbox, tree, tree, runtime(tree), paths, beside=beside)
+    return [(one.path, one.line) for one in found if "cannot be imported" in one.text]
+
+
+def test_a_circle_that_the_application_comes_around_is_no_fault(sandbox: Sandbox, tree: Path) -> None:
+    put(tree, CIRCLE)
+    entries = Beside(entries=lambda: [("", "main")])
+    assert failed(sandbox, tree, entries, "shop/service.py") == []
+    assert failed(sandbox, tree, Beside(), "shop/service.py") == [("shop/service.py", 1)]  # the weak control
+    put(tree, {"shop/service.py": CIRCLE["shop/service.py"].replace("User", "Person")})
+    assert failed(sandbox, tree, entries, "shop/service.py") == [("shop/service.py", 1)]
+    put(tree, {"main.py": "import os\nos._exit(0)\n"})
+    assert failed(sandbox, tree, entries, "shop/service.py") == [("shop/service.py", 1)]
+
+
+def test_what_failed_in_the_same_way_before_is_not_the_changes_fault(sandbox: Sandbox, tree: Path) -> None:
+    put(tree, CIRCLE)
+    before = tree.parent / "before"
+    shutil.copytree(tree, before)
+    beside = Beside(before=lambda folder: (shutil.copytree(before, folder), None)[1])
+    put(tree, {"shop/service.py": CIRCLE["shop/service.py"] + "\n# more\n", "shop/new.py": "import shop.service\n"})
+    assert failed(sandbox, tree, beside, "shop/service.py", "shop/new.py") == []
+    put(tree, {"shop/models.py": "class Person: ...\n"})  # an unchanged file fails now too, as it did not before
+    changed = ("shop/models.py", "shop/service.py", "shop/new.py")
+    assert failed(sandbox, tree, beside, *changed) == [("shop/new.py", 1), ("shop/service.py", 1)]
+
+
+def test_django_views_are_tried_after_the_urls(sandbox: Sandbox, tree: Path) -> None:
+    circle = {f"site_/{path.removeprefix('shop/')}": text.replace("shop", "site_") for path, text in CIRCLE.items()}
+    put(tree, circle)
+    settings = "ROOT_URLCONF = 'site_.urls'\nSECRET_KEY = 'x'\n"
+    put(tree, {"site_/settings.py": settings, "site_/urls.py": "import site_.models\nurlpatterns = []\n"})
+    assert failed(sandbox, tree, Beside(), "site_/service.py") == [("site_/service.py", 1)]  # no project, no settings
+    put(tree, {"manage.py": 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_.settings")\n'})
+    assert failed(sandbox, tree, Beside(), "site_/service.py") == []
 
 
 def test_importing_runs_in_the_sandbox_and_the_tree_stays_as_it_was(sandbox: Sandbox, tree: Path) -> None:

@@ -1,13 +1,15 @@
 """Whether changed Python modules can be imported, tried inside the sandbox by the repository's own interpreter.
 
 A failure counts only when it can be the change's fault: a missing setting, an unreachable service or a package that the
-environment lacks would fail without the change too.
+environment lacks would fail without the change too. Nor is it one where the module can be imported once the application
+was, or where what was there before the change fails in the same way.
 """
 
 import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +22,7 @@ from backend_crew.tools.workspace import read_file
 
 _LIMITS = Limits(timeout_s=60)
 _ROOTS = 5
+_NEIGHBOURS, _COMPARED = 3, 8
 _SCANNED = 2_000
 # Run by their own tools in their own surroundings: importing them alone proves nothing, or does what they are for.
 _NOT_IMPORTED = re.compile(
@@ -47,7 +50,7 @@ _SURROUNDINGS = frozenset(
 _IMPORTER = """
 import importlib, json, os, sys, traceback
 plan = json.loads(sys.argv[1])
-sys.path[:0] = [os.path.abspath(plan["root"]), os.path.abspath(".")]
+sys.path[:0] = [os.path.abspath(one) for one in (plan["root"], *(folder for folder, _ in plan["first"]), ".")]
 if plan["django"]:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", plan["django"])
     try:
@@ -55,10 +58,20 @@ if plan["django"]:
         django.setup()
     except BaseException:
         pass
-problems = []
+for _, module in plan["first"]:
+    try:
+        if module:
+            importlib.import_module(module)
+        elif plan["django"]:
+            from django.conf import settings
+            importlib.import_module(settings.ROOT_URLCONF)
+    except BaseException:
+        pass
+problems, good = [], []
 for path, module in plan["modules"]:
     try:
         importlib.import_module(module)
+        good.append(path)
     except BaseException as error:
         here = os.path.abspath(".") + os.sep
         frames = traceback.extract_tb(error.__traceback__)
@@ -71,7 +84,7 @@ for path, module in plan["modules"]:
             "file": os.path.relpath(own[-1].filename, here) if own else "",
         })
     with open(plan["result"], "w") as file:
-        json.dump(problems, file)
+        json.dump({"problems": problems, "good": good}, file)
 os._exit(0)
 """
 
@@ -101,6 +114,18 @@ class Failure:
 Stop = Callable[[], bool] | None
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a failed import is held against.
+
+    `before` writes the tree as it was before the change into a new folder; `entries` are the folders (for sys.path) and
+    modules that the application itself imports first, where it is not Django, whose ROOT_URLCONF is asked for.
+    """
+
+    before: Callable[[Path], None] | None = None
+    entries: Callable[[], Sequence[tuple[str, str]]] = tuple
+
+
 def compiled(box: Box, python: Path, paths: Sequence[str], stop: Stop) -> tuple[str, ...]:
     """Those of the files that the repository's interpreter compiles."""
     if not paths:
@@ -111,15 +136,72 @@ def compiled(box: Box, python: Path, paths: Sequence[str], stop: Stop) -> tuple[
     return tuple(path for path in good if path in paths) if isinstance(good, list) else ()
 
 
-def failures(box: Box, tree: Path, python: Path, paths: Sequence[str], stop: Stop) -> Iterator[Failure]:
+def failures(
+    box: Box, tree: Path, python: Path, paths: Sequence[str], stop: Stop, beside: Beside | None = None
+) -> Iterator[Failure]:
     """The changed modules that cannot be imported; tests, migrations and scripts are left out."""
+    beside = beside or Beside()
     candidates = {path: names for path in paths if (names := _names(tree, path))}
-    found = _attempt(box, tree, python, {path: names[0] for path, names in candidates.items()}, stop)
+    found, _ = _attempt(box, tree, python, {path: names[0] for path, names in candidates.items()}, stop)
     again = {path: candidates[path][1] for path in found if len(candidates[path]) > 1}
-    second = _attempt(box, tree, python, again, stop)
-    for path, problem in found.items():
-        if (path not in again or path in second) and _is_at_fault(problem, tree, paths):
+    second, _ = _attempt(box, tree, python, again, stop)
+    suspects = {
+        path: problem
+        for path, problem in found.items()
+        if (path not in again or path in second) and _is_at_fault(problem, tree, paths)
+    }
+    if not suspects:
+        return
+    first = (("", ""), *beside.entries())  # "" stands for Django's ROOT_URLCONF
+    for reading in range(2):
+        tried = {path: candidates[path][reading] for path in suspects if len(candidates[path]) > reading}
+        _, good = _attempt(box, tree, python, tried, stop, first)
+        suspects = {path: problem for path, problem in suspects.items() if path not in good}
+    old = _failed_before(box, tree, python, suspects, paths, beside, stop) if beside.before else frozenset()
+    for path, problem in suspects.items():
+        if path not in old:
             yield Failure(path, _line(problem), f"cannot be imported: {problem.get('type')}: {problem.get('text')}")
+
+
+def _failed_before(
+    box: Box,
+    tree: Path,
+    python: Path,
+    suspects: Mapping[str, Mapping[str, object]],
+    changed: Sequence[str],
+    beside: Beside,
+    stop: Stop,
+) -> frozenset[str]:
+    """Those that fail as they did before the change, or for new ones as unchanged modules beside them did."""
+    if not suspects or beside.before is None:
+        return frozenset()
+    same: set[str] = set()
+    tried = 0
+    with tempfile.TemporaryDirectory(prefix="before-") as private:
+        earlier = Path(private, "tree")
+        beside.before(earlier)
+        with box.sandbox.box(earlier, box.layout.original, box.runtime, layered=True) as old:
+            for path, problem in suspects.items():
+                others = [path] if (earlier / path).is_file() else _neighbours(earlier, path, changed)
+                for other in others:
+                    tried += 1
+                    names = _names(earlier, other)
+                    if tried > _COMPARED or not names:
+                        break
+                    found, _ = _attempt(old, earlier, python, {other: names[0]}, stop)
+                    told = found.get(other, {})
+                    if told and all(told.get(key) == problem.get(key) for key in ("type", "text")):
+                        same.add(path)
+                        break
+    return frozenset(same)
+
+
+def _neighbours(tree: Path, path: str, changed: Sequence[str]) -> list[str]:
+    """Unchanged modules beside a new one: those of the same name first, then those of its folder."""
+    name, folder = PurePosixPath(path).name, (tree / path).parent
+    beside = [*sorted(tree.rglob(name)), *(sorted(folder.glob("*.py")) if folder.is_dir() else ())]
+    found = dict.fromkeys(one.relative_to(tree).as_posix() for one in beside if one.stat().st_size)
+    return [one for one in found if one not in changed and _names(tree, one)][:_NEIGHBOURS]
 
 
 def _names(tree: Path, path: str) -> list[tuple[str, str]]:
@@ -145,24 +227,38 @@ def _pair(parts: Sequence[str], start: int) -> tuple[str, str] | None:
 
 
 def _attempt(
-    box: Box, tree: Path, python: Path, names: Mapping[str, tuple[str, str]], stop: Stop
-) -> dict[str, dict[str, object]]:
-    """What went wrong by path, one process an import root: two services may have packages of the same name."""
+    box: Box,
+    tree: Path,
+    python: Path,
+    names: Mapping[str, tuple[str, str]],
+    stop: Stop,
+    first: Sequence[tuple[str, str]] = (),
+) -> tuple[dict[str, dict[str, object]], frozenset[str]]:
+    """What went wrong by path, and what was imported; one process an import root: two may have packages of a name."""
     problems: dict[str, dict[str, object]] = {}
+    good: set[str] = set()
     for root in list(dict.fromkeys(root for root, _ in names.values()))[:_ROOTS]:
         result = _result_name()
         plan = {
             "root": root,
             "modules": [(path, module) for path, (base, module) in names.items() if base == root],
             "django": _django_settings(tree, root),
+            "first": list(first),
             "result": str(result),
         }
         box.run((str(python), "-c", _IMPORTER, json.dumps(plan)), limits=_LIMITS, stop=stop)
-        found = _json(box, result)
-        for problem in found if isinstance(found, list) else ():
+        told = _json(box, result)
+        found = told if isinstance(told, dict) else {}
+        for problem in _items(found, "problems"):
             if isinstance(problem, dict) and problem.get("path") in names:
                 problems[str(problem["path"])] = problem
-    return problems
+        good.update(path for path in _items(found, "good") if isinstance(path, str) and path in names)
+    return problems, frozenset(good)
+
+
+def _items(told: Mapping[str, object], key: str) -> list[object]:
+    items = told.get(key)
+    return items if isinstance(items, list) else []
 
 
 def _result_name() -> str:

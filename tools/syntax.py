@@ -49,10 +49,11 @@ def check_files(
     runtime: Runtime,
     paths: Sequence[str],
     *,
+    beside: importcheck.Beside | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Problem, ...]:
     """The problems of changed files of `tree`, as `checked` finds them."""
-    return checked(sandbox, tree, at, runtime, paths, stop=stop).problems
+    return checked(sandbox, tree, at, runtime, paths, beside=beside, stop=stop).problems
 
 
 def checked(
@@ -62,6 +63,7 @@ def checked(
     runtime: Runtime,
     paths: Sequence[str],
     *,
+    beside: importcheck.Beside | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Checked:
     """Reads and imports changed files of `tree`.
@@ -85,7 +87,7 @@ def checked(
             sound = [path for path in python if path not in wrong]
             linted = _ruff(box, runtime.python, sound, stop)
             found += linted or ()
-            broken = importcheck.failures(box, tree, runtime.python, sound, stop)
+            broken = importcheck.failures(box, tree, runtime.python, sound, stop, beside)
             found += [Problem(one.path, one.line, head(one.text, _TEXT)) for one in broken]
         found += [problem for path in node for problem in _node(box, path, stop)]
     return Checked(_sorted([*wrong.values(), *found]), linted is not None)
