@@ -1,4 +1,4 @@
-"""How a repository is tested and checked: pytest is known to us; any other command a person names or confirms."""
+"""How a repository is tested and checked: runners whose reports we read are taken; any other command a person names."""
 
 import re
 import shlex
@@ -16,6 +16,8 @@ from backend_crew.tools.errors import ToolError
 from backend_crew.tools.testrun import TestCommand
 
 Ask = Callable[[str, Sequence[TestCommand]], tuple[str, ...]]
+#: What stands for the command where a person wants none to be run.
+NO_TESTS = ("none",)
 _SHELL = re.compile(r"[|&;<>$`*?~()]|^\w+=|^!")
 #: What the sandbox sets for every command.
 _FIXED = frozenset({"HOME", "LOGNAME", "PATH", "TMPDIR", "USER", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"})
@@ -80,11 +82,16 @@ def runtime_of(root: Path, python: str | None, variables: Mapping[str, str] | No
 
 
 def test_command(root: Path, runs: runtime.Runtime, named: Sequence[str]) -> TestCommand | None:
-    """The command that the person named, else pytest where the repository uses it; nothing is guessed."""
+    """The command that the person named, else the one that the repository's configuration names.
+
+    That one is only taken where its report is read, so that tests are known one by one; no other is guessed.
+    """
+    if tuple(named) == NO_TESTS:
+        return None
     if named:
         return TestCommand(testrun.with_interpreter(tuple(named), runs), "generic", "named by the person")
     found = testrun.find_command(root, runs)
-    return found if found is not None and found.runner == "pytest" else None
+    return found if found is not None and found.runner != "generic" else None
 
 
 def unconfirmed(root: Path) -> str:
@@ -99,14 +106,19 @@ def unconfirmed(root: Path) -> str:
     return f"no test command was confirmed; name it with --test-command, for example {example}"
 
 
-def settled(root: Path, options: Options, ask: Ask | None, warn: Callable[[str], None]) -> Options:
-    """Options with the commands that the person chose; without a person here, the run goes on without tests."""
-    if options.test_command or test_command(root, runtime_of(root, options.python), ()) is not None:
+def settled(root: Path, options: Options, ask: Ask | None, say: Callable[[str], None]) -> Options:
+    """Options with the commands that the person chose; what needs no choice is said.
+
+    Raises UsageError where one has to choose and nobody can be asked.
+    """
+    if options.test_command:
+        return options
+    if (found := test_command(root, runtime_of(root, options.python), ())) is not None:
+        say(f"tests: {in_words(found.argv)} ({found.evidence}); another command: --test-command")
         return options
     if ask is None:
-        warn(f"no tests will be run: {unconfirmed(root)}")
-        return options
-    tests = ask(_TESTS, testrun.propose_commands(root))
+        raise UsageError(f"{unconfirmed(root)}. To go on without tests: --test-command none")
+    tests = ask(_TESTS, testrun.propose_commands(root)) or NO_TESTS
     proposed = testrun.propose_checks(root)
     check = options.check_command or (ask(_CHECK, proposed) if proposed else ())
     return replace(options, test_command=tests, check_command=check)

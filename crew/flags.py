@@ -16,7 +16,10 @@ ENV_FILE = click.option(
 )
 DIGEST = click.option("--digest", help="What you decide about, as `show` prints it; required off a terminal.")
 REASON = click.option("--reason", required=True, help="Why; recorded, and read by the agents.")
-TESTS = click.option("--test-command", help="How the tests are run, where the repository does not use pytest.")
+TESTS = click.option(
+    "--test-command",
+    help="How the tests are run, where the repository's configuration does not say; 'none': they are not run.",
+)
 CHECK = click.option(
     "--check-command", help="A check that must hold after each layer: a linter, a type checker, a build."
 )

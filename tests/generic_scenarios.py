@@ -7,6 +7,11 @@ import scenario
 from scenario import Step, call, submit, use
 
 FEATURE = scenario.FEATURE
+#: Nothing tells which runner the script of its tests starts.
+UNCOUNTED = {
+    "package.json": '{"dependencies": {"express": "5"}, "scripts": {\n"test": "./try-all.sh",\n"lint": "./lint.sh"}}\n',
+    "server.js": 'const app = require("express")()\napp.listen(3000)\n',
+}
 MANAGE = """\
 import os
 import sys

@@ -1,7 +1,9 @@
-"""Variables that a person makes up for the repository's commands: where they arrive, and which are refused."""
+"""Which test command a run takes, and the variables that a person makes up for the repository's commands."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import generic_scenarios as generic
 import opened
 import pytest
 import scenario
@@ -9,6 +11,9 @@ import scenario
 from backend_crew.crew import choosing, commands, packets, verdict
 from backend_crew.crew.embed import BackendCrew
 from backend_crew.crew.errors import UsageError
+from backend_crew.crew.settings import Options
+from backend_crew.tools import testrun
+from backend_crew.tools.testrun import TestCommand
 
 NEEDS = {**scenario.FILES, "app/__init__.py": 'import os\nTOKEN = os.environ["NOTES_TOKEN"]\n'}
 
@@ -66,3 +71,59 @@ def test_a_run_that_goes_on_with_new_variables_asks_its_tests_and_its_rehearsal_
     assert journal.run(run).options["sandbox_env"] == {"NOTES_TOKEN": "made-up", "OTHER": ""}
     assert journal.output(run, "rehearse") is not None, "what a person decided about stays"
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (scenario.FILES, "python -m pytest (pyproject.toml:"),
+        (generic.DJANGO, "python manage.py test (manage.py:6)"),
+        ({"package.json": '{"scripts": {"test": "node --test"}}'}, "node --test (package.json:1)"),
+        ({"package.json": '{"scripts": {"test": "FLAG=1 jest"}}'}, "npm test --silent (package.json:1)"),
+        ({"package.json": '{"devDependencies": {"vitest": "3"}}'}, "vitest (package.json:1)"),
+    ],
+)
+def test_runners_whose_reports_are_read_are_taken_without_a_question(
+    tmp_path: Path, files: dict[str, str], words: str
+) -> None:
+    asked: list[str] = []
+    said: list[str] = []
+
+    def ask(question: str, proposed: Sequence[TestCommand]) -> tuple[str, ...]:
+        asked.append(question)
+        return ("wrong",)
+
+    repo = scenario.make_repository(tmp_path / "notes", files)
+    options = Options(python=None if "package.json" in files else scenario.PYTHON, checks="quick")
+    for somebody in (None, ask):
+        assert choosing.settled(repo, options, somebody, said.append) == options
+    assert not asked and said[0] == said[1] and said[0].startswith(f"tests: {words}"), said
+    found = choosing.test_command(repo, choosing.runtime_of(repo, options.python), ())
+    assert found is not None and testrun.reports(found, repo)
+    assert choosing.test_command(repo, choosing.runtime_of(repo, options.python), choosing.NO_TESTS) is None
+
+
+def test_what_is_guessed_or_not_counted_is_asked_or_stops_the_run(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(question: str, proposed: Sequence[TestCommand]) -> tuple[str, ...]:
+        asked.append(question)
+        return proposed[0].argv
+
+    repo = scenario.make_repository(tmp_path / "notes", generic.UNCOUNTED)
+    options = Options(python=scenario.PYTHON, checks="quick")
+    with pytest.raises(UsageError, match="no test command was confirmed") as caught:
+        choosing.settled(repo, options, None, asked.append)
+    assert '--test-command "npm test --silent" (package.json:2)' in str(caught.value)
+    assert str(caught.value).endswith("To go on without tests: --test-command none")
+    chosen = choosing.settled(repo, options, ask, asked.append)
+    assert (chosen.test_command, chosen.check_command) == (
+        ("npm", "test", "--silent"),
+        ("npm", "run", "--silent", "lint"),
+    )
+    assert len(asked) == 2
+    assert choosing.settled(repo, options, lambda *_: (), asked.append).test_command == choosing.NO_TESTS
+    named = Options(test_command=("make", "test"))
+    assert choosing.settled(repo, named, ask, asked.append) == named
+    without = Options(test_command=choosing.parse("none", "--test-command"))
+    assert choosing.settled(repo, without, None, asked.append) == without

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from backend_crew.tools.sandbox import NoSandbox, find_sandbox
 from backend_crew.tools.testrun import TestCommand
 
 NODE = shutil.which("node", path=f"{os.environ.get('PATH', '')}:{os.defpath}") is not None
-DJANGO_TESTS = ("python", "manage.py", "test")
 
 
 @pytest.fixture(autouse=True)
@@ -156,9 +155,9 @@ def test_an_express_repository_reaches_a_truthful_summary(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_prisma_repository_is_rehearsed_by_its_sql_and_its_tests_are_not_run(tmp_path: Path) -> None:
-    """Nobody confirmed a test command either: the run goes on without tests and says so."""
+    """No tests are wanted either: the run goes on without them and says so."""
     stand = prepared(tmp_path, node.PRISMA, node.prisma())
-    result = stand.kickoff(database_env=None, python=None)
+    result = stand.kickoff(database_env=None, python=None, test_command=choosing.NO_TESTS)
     assert isinstance(result, Unverified)
     why = 'no test command was confirmed; name it with --test-command, for example --test-command "node --test"'
     assert result.reason.startswith(f"tests: not run - {why} (package.json:")
@@ -342,27 +341,6 @@ def test_a_person_chooses_by_number_in_own_words_or_none() -> None:
     assert "  1. npm test   (package.json:3)" in said and "There are 2 proposals." in said
 
 
-def test_pytest_is_known_and_the_rest_is_asked_or_left(tmp_path: Path) -> None:
-    asked: list[str] = []
-    warned: list[str] = []
-
-    def ask(question: str, proposed: Sequence[TestCommand]) -> tuple[str, ...]:
-        asked.append(question)
-        return proposed[0].argv
-
-    known = scenario.make_repository(tmp_path / "known")
-    options = Options(python=scenario.PYTHON, checks="quick")
-    assert choosing.settled(known, options, ask, warned.append) == options
-    django = scenario.make_repository(tmp_path / "django", generic.DJANGO)
-    assert choosing.settled(django, options, None, warned.append).test_command == ()
-    assert warned == [f"no tests will be run: {choosing.unconfirmed(django)}"] and not asked
-    chosen = choosing.settled(django, options, ask, warned.append)
-    assert (chosen.test_command, chosen.check_command) == (DJANGO_TESTS, ("python", "manage.py", "check"))
-    assert len(asked) == 2
-    named = Options(test_command=("make", "test"))
-    assert choosing.settled(django, named, ask, warned.append) == named
-
-
 def test_the_first_usable_node_is_taken_and_shims_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     shim, real = tmp_path / "shims" / "node", tmp_path / "node-v20" / "bin" / "node"
@@ -381,8 +359,8 @@ def test_the_first_usable_node_is_taken_and_shims_are_passed_over(tmp_path: Path
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str], list[str]]]:
-    """A Django repository, the environment of a person without a key, and their command."""
-    repo = scenario.make_repository(tmp_path / "notes", generic.DJANGO)
+    """A repository whose tests are not counted, the environment of a person without a key, and their command."""
+    repo = scenario.make_repository(tmp_path / "notes", generic.UNCOUNTED)
     env = {"PATH": os.defpath, "HOME": str(tmp_path), "BACKEND_CREW_HOME": str(tmp_path / "home"), "TERM": "dumb"}
     code = "from backend_crew.crew.main import main; main()"
     yield repo, env, [sys.executable, "-c", code, "run", "Archive notes", "--repo", str(repo)]
@@ -398,18 +376,20 @@ def options_of(home: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_off_a_terminal_the_run_goes_on_without_tests_and_says_which_flag(
-    shell: tuple[Path, dict[str, str], list[str]],
-) -> None:
+def test_off_a_terminal_the_run_stops_and_says_which_flag(shell: tuple[Path, dict[str, str], list[str]]) -> None:
     _, env, command = shell
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        argv = [*command, *more]
+        return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 2, done.stderr
+    assert "no test command was confirmed; name it with --test-command, for example" in done.stderr
+    assert '--test-command "npm test --silent" (package.json:2)' in done.stderr
+    done = run("--test-command", "none")
     assert done.returncode == 4, done.stderr  # no model key: it went on to the first model call
-    assert (
-        "no tests will be run: no test command was confirmed; name it with --test-command, for example" in done.stderr
-    )
-    assert '--test-command "python manage.py test" (manage.py:6)' in done.stderr
-    assert "no tests will be run" not in done.stdout
-    assert options_of(Path(env["BACKEND_CREW_HOME"]))["test_command"] == []
+    assert options_of(Path(env["BACKEND_CREW_HOME"]))["test_command"] == ["none"]
 
 
 @pytest.mark.slow
@@ -432,9 +412,10 @@ def test_on_a_terminal_the_person_is_asked_and_the_choice_is_kept(
         process.kill()
         process.wait()
         os.close(master)
-    assert "1. python manage.py test   (manage.py:6)" in shown
+    assert "1. npm test --silent   (package.json:2)" in shown
     kept = options_of(Path(env["BACKEND_CREW_HOME"]))
-    assert (kept["test_command"], kept["check_command"]) == (list(DJANGO_TESTS), ["python", "manage.py", "check"])
+    assert kept["test_command"] == ["npm", "test", "--silent"]
+    assert kept["check_command"] == ["npm", "run", "--silent", "lint"]
 
 
 def read_until(master: int, words: str, already: str) -> str:
