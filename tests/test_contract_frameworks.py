@@ -7,6 +7,7 @@ import pytest
 from django_projects import MANAGE, write
 from verification.contract_cases import CONTRACT
 
+from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.contract.built import BuiltApi, Route, nothing
 from backend_crew.tools.contract.check import built_api, check, judged, judged_graphql
 from backend_crew.tools.documents import read_document
@@ -223,3 +224,29 @@ def test_a_contract_that_is_no_sdl_is_refused() -> None:
     with pytest.raises(ToolRetry, match="not SDL"):
         judged_graphql("type Query {", BuiltApi("graphql", sdl=SDL), None)
     assert judged_graphql(SDL, BuiltApi("graphql", sdl="type {"), None).findings[0].rule == "not-compared"
+
+
+@pytest.mark.parametrize(
+    ("imported", "called"),
+    [
+        ("from shop import create_app", "create_app"),
+        ("from shop import create_app as made", "made"),
+        ("from shop.factory import build", "build"),
+        ("import shop.factory", "shop.factory.build"),
+        ("from shop import factory", "factory.build"),
+    ],
+)
+def test_what_calls_a_factory_elsewhere_is_an_application_whatever_it_gives(
+    sandbox: Sandbox, tmp_path: Path, imported: str, called: str
+) -> None:
+    tree = tmp_path / "tree"
+    package = tree / "src" / "shop"
+    package.mkdir(parents=True)
+    (package / "factory.py").write_text(FLASK.replace("def create_app(config=None)", "def build(config)"))
+    (package / "__init__.py").write_text("from .factory import build as create_app\n")
+    (tree / "run.py").write_text(f"import os\n{imported}\n\napp = {called}(os.getenv('CONFIG', 'development'))\n")
+    (tree / "other.py").write_text("from elsewhere import create_app\n\napp = create_app('x')\n")
+    (found,) = find_applications(tree)
+    assert (found.path, found.module, found.name, found.call) == ("run.py", "run", "app", False)
+    built = built_api(Place(sandbox, tree, tree, find_runtime(tree, python=Path(sys.executable))))
+    assert built.source == "routes" and built.routes, built.reason

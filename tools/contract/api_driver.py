@@ -49,9 +49,9 @@ def _fault(one: Any, error: BaseException) -> dict[str, str]:
 
 
 def _application(one: Any) -> Any:
-    for folder in reversed([one["folder"] or ".", "."]):
+    for folder in reversed([one["folder"] or ".", ".", "src"]):
         place = os.path.abspath(folder)  # noqa: PTH100  # Path is one more import
-        if place not in sys.path:
+        if place not in sys.path and os.path.isdir(place):  # noqa: PTH112  # as above
             sys.path.insert(0, place)
     for name, value in one["env"].items():
         os.environ.setdefault(name, value)

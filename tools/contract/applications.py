@@ -3,16 +3,17 @@
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from backend_crew.tools.contract.factories import Factories, module_names, renamed
 from backend_crew.tools.django_settings import read_settings
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.python_literals import last_name
 from backend_crew.tools.workspace import JUNK_FOLDERS, read_file
 
-_FILES, _SIZE, _CANDIDATES = 3_000, 500_000, 6
+_FILES, _SIZE, _CANDIDATES, _HANDED_ON = 3_000, 500_000, 6, 3
 #: Constructors of applications by the framework that they are of.
 MAKERS = {
     "FastAPI": "FastAPI",
@@ -28,7 +29,8 @@ _NAMED = re.compile(r"(?:uvicorn|gunicorn|hypercorn|FLASK_APP=|flask --app)[^\n]
 _SAYS_HOW = re.compile(r"(^|/)(Dockerfile[^/]*|Procfile|Makefile|[^/]*\.(ya?ml|toml|sh|md|cfg)|\.flaskenv)$")
 _MADE_UP = "made-up-for-the-contract-check"
 _SECRETS: Mapping[str, str] = {"SECRET_KEY": _MADE_UP}
-_USUAL_FILES, _USUAL_NAMES = ("main", "app", "asgi", "wsgi", "server", "api", "application"), ("app", "application")
+_USUAL_FILES = ("main", "app", "asgi", "wsgi", "server", "api", "application", "run")
+_USUAL_NAMES = ("app", "application")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,15 @@ class Application:
 def find_applications(root: Path) -> tuple[Application, ...]:
     """The applications of a tree, the likeliest first, at most a handful; nothing for a tree without one."""
     sources = dict(_sources(root, ".py"))
-    trees = {path: tree for path, text in sources.items() if (tree := _parsed(text)) is not None}
-    found = [one for path, tree in trees.items() for one in _in_file(root, path, tree)]
+    trees = {path: tree for path, text in sources.items() if (tree := _parsed(text, MAKERS)) is not None}
+    made = {path: {one.name: what for one in _functions(tree) if (what := _makes(one))} for path, tree in trees.items()}
+    names = {name for functions in made.values() for name in functions}
+    for _ in range(_HANDED_ON if names else 0):  # files that only call, or hand on, what makes one
+        more = {path: _parsed(text, names) for path, text in sources.items() if path not in trees}
+        trees.update({path: tree for path, tree in more.items() if tree is not None})
+        names |= {other for tree in trees.values() for name, other in renamed(tree) if name in names}
+    factories = Factories(root, trees, made)
+    found = [one for path, tree in trees.items() for one in _in_file(root, path, tree, factories.known(path))]
     named = {(match[1], match[2]) for _, text in _sources(root, "") for match in _NAMED.finditer(text)}
     found += _django(root)
     ranked = sorted(found, key=lambda one: (*_rank(one, named), one.path.count("/"), one.path, one.name))
@@ -98,8 +107,9 @@ def _sources(root: Path, suffix: str) -> Iterator[tuple[str, str]]:
             yield path, data.decode("utf-8", errors="replace")
 
 
-def _parsed(text: str) -> ast.Module | None:
-    if not any(maker in text for maker in MAKERS):
+def _parsed(text: str, names: Iterable[str]) -> ast.Module | None:
+    """A file's tree, None where it mentions none of the names or cannot be read."""
+    if not any(name in text for name in names):
         return None
     try:
         return ast.parse(text)
@@ -107,28 +117,32 @@ def _parsed(text: str) -> ast.Module | None:
         return None
 
 
-def _in_file(root: Path, path: str, tree: ast.Module) -> Iterator[Application]:
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    factories = {node.name: framework for node in functions if (framework := _factory(node))}
-    for folder, module in _modules(root, path):
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def _in_file(root: Path, path: str, tree: ast.Module, known: Mapping[str, str]) -> Iterator[Application]:
+    factories = {node.name: what for node in _functions(tree) if _needs_nothing(node) and (what := _makes(node))}
+    for folder, module in module_names(root, path):
         for name, framework in factories.items():
             env = _SECRETS if framework == "Flask" else {}
             yield Application(framework, path, folder, module, name, True, env)
         for node in tree.body:
             for name, value in _assigned(node):
-                framework = _made(value, factories)
+                framework = _made(value, known)
                 if framework:
                     env = _SECRETS if framework == "Flask" else {}
                     yield Application(framework, path, folder, module, name, False, env)
 
 
-def _factory(node: ast.FunctionDef) -> str:
-    """The framework of a function that makes an application and needs nothing for it; "" for any other."""
+def _needs_nothing(node: ast.FunctionDef) -> bool:
     given = node.args
     needed = len(given.posonlyargs) + len(given.args) - len(given.defaults)
-    needed += sum(default is None for default in given.kw_defaults)
-    if needed:
-        return ""
+    return not needed and not sum(default is None for default in given.kw_defaults)
+
+
+def _makes(node: ast.FunctionDef) -> str:
+    """The framework of a function that makes an application, whatever it needs for it; "" for any other."""
     note = last_name(node.returns) if node.returns is not None else ""
     returned = MAKERS.get(note) if note not in _SHARED else None
     made = {
@@ -152,13 +166,14 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         yield node.target.id, node.value
 
 
-def _made(value: ast.expr, factories: dict[str, str]) -> str:
+def _made(value: ast.expr, factories: Mapping[str, str]) -> str:
+    """What a call makes; `factories` are the functions that make one by the words that call them, dots included."""
     if not isinstance(value, ast.Call):
         return ""
     name = last_name(value.func)
     if name in MAKERS and (name not in _SHARED or _SHARED[name](value)):
         return MAKERS[name]
-    return factories.get(name, "")
+    return factories.get(ast.unparse(value.func), "")
 
 
 def _is_flask_openapi(value: ast.Call) -> bool:
@@ -174,21 +189,3 @@ def _is_graphql(value: ast.Call) -> bool:
 
 # Names that other libraries have too, with what tells the application.
 _SHARED = {"OpenAPI": _is_flask_openapi, "Schema": _is_graphql}
-
-
-def _modules(root: Path, path: str) -> Sequence[tuple[str, str]]:
-    """Under which names a file can be imported, with the folder that has to be on sys.path, the likeliest first."""
-    parts = list(PurePosixPath(path).with_suffix("").parts)
-    if parts[-1] == "__init__":
-        parts.pop()
-    if not parts:
-        return ()
-    first = len(parts) - 1
-    while first > 0 and (root.joinpath(*parts[:first]) / "__init__.py").is_file():
-        first -= 1
-    found = [("/".join(parts[:first]), ".".join(parts[first:]))]
-    if first and parts[0] not in ("src", "app", "lib"):
-        found.append(("", ".".join(parts)))
-    elif first:
-        found.append((parts[0], ".".join(parts[1:])) if parts[0] == "src" else ("", ".".join(parts)))
-    return tuple(dict.fromkeys(one for one in found if one[1]))

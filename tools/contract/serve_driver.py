@@ -40,9 +40,9 @@ def main() -> None:
 
 
 def _application(one: Any, driver: Any, database: Any) -> Any:
-    for folder in reversed([one["folder"] or ".", "."]):
+    for folder in reversed([one["folder"] or ".", ".", "src"]):
         place = os.path.abspath(folder)  # noqa: PTH100  # Path is one more import
-        if place not in sys.path:
+        if place not in sys.path and os.path.isdir(place):  # noqa: PTH112  # as above
             sys.path.insert(0, place)
     for name, value in one["env"].items():
         os.environ.setdefault(name, value)
