@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+#: What a runner prints has no usual length: parametrized tests carry their values.
+TestId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 RepoPath = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 Area = Literal[
@@ -306,7 +308,7 @@ class Shown(Artifact):
     """The tests that show a criterion."""
 
     criterion: Annotated[str, StringConstraints(pattern=r"^AC[1-9]\d?$")]
-    tests: Annotated[tuple[Short, ...], Field(min_length=1, max_length=20)] = Field(
+    tests: Annotated[tuple[TestId, ...], Field(min_length=1, max_length=20)] = Field(
         description="Test ids exactly as run_tests prints them."
     )
 

@@ -127,7 +127,8 @@ def _record(one: Mapping[str, Any]) -> str:
 def finding_line(one: Mapping[str, Any]) -> str:
     """A finding with its place and what would settle it."""
     place = f" ({one['path']}:{one['line']})" if one["line"] else f" ({one['path']})" if one["path"] else ""
-    return f"**{one['severity']}** {one['check']}, {one['rule']}: {one['text']}{place}. To settle it: {one['fix']}"
+    settle = f". To settle it: {one['fix']}" if one["fix"] else ""
+    return f"**{one['severity']}** {one['check']}, {one['rule']}: {one['text']}{place}{settle}"
 
 
 def _accepted(facts: Mapping[str, Any]) -> str:

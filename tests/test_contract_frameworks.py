@@ -72,6 +72,7 @@ def test_a_flask_application_lists_its_routes_and_the_rest_is_unknown(sandbox: S
     result = check(CONTRACT, place(sandbox, tmp_path), None)
     assert (result.status, result.source, result.framework, result.operations) == ("unknown", "routes", "Flask", 2)
     assert rules(result.findings) == [("not-compared", "warning")]
+    assert "compare" in result.findings[0].fix
 
 
 def test_a_route_that_a_flask_application_lacks_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -179,7 +180,9 @@ def test_schemas_without_end_are_compared_to_an_end() -> None:
 def test_a_route_of_any_method_serves_what_the_contract_names() -> None:
     api = BuiltApi("routes", routes=(Route("ANY", "/a"),), reason="x")
     document: dict[str, object] = {"paths": {"/a": {"get": {"responses": {}}, "post": {"responses": {}}}}}
-    assert rules(judged(document, api, api).findings) == [("not-compared", "warning")]
+    found = judged(document, api, api).findings
+    assert rules(found) == [("not-compared", "warning")] and "compare" in found[0].fix
+    assert "--sandbox-env" in judged_graphql(SDL, api, None).findings[0].fix
 
 
 SDL = """

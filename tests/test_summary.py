@@ -153,3 +153,9 @@ def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, 
     assert "Changed after the security review: `app/a.py`, `tests/test_a.py`\n" in text
     assert "Changed after the migration gate: `app/a.py`\n" in text
     assert "Changed after" not in reporting.report({**facts, "changed_since": {}})
+
+
+def test_a_finding_without_a_remedy_promises_none() -> None:
+    one = {"severity": "warning", "check": "contract", "rule": "schema", "text": "x", "path": "a.py", "line": 3}
+    assert reporting.finding_line({**one, "fix": "y"}) == "**warning** contract, schema: x (a.py:3). To settle it: y"
+    assert reporting.finding_line({**one, "fix": ""}) == "**warning** contract, schema: x (a.py:3)"

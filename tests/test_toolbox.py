@@ -1,5 +1,6 @@
 """The agents' tools over an open run with an approved design: what they refuse, and what they leave out."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import pytest
 import scenario
 from opened import implementing
+from pydantic import ValidationError
 
 from backend_crew.crew import checks, toolbox, verdict
 from backend_crew.crew.artifacts import ChangeSet, TestReport
 from backend_crew.crew.session import Session
 from backend_crew.tools.errors import ToolRetry
+from backend_crew.tools.testrun import TestCommand
 
 SHOP_MAKO = Path(__file__).parent / "data/alembic_shop/migrations/script.py.mako"
 LEGACY = scenario.FIRST.replace(
@@ -146,3 +149,24 @@ def test_a_file_outside_the_plan_is_refused_for_that_before_it_is_to_be_read(ope
         use(session, "write_file", path="app/__init__.py", text="x = 1\n")
     with pytest.raises(ToolRetry, match="read it first"):
         use(session, "write_file", path="app/models.py", text="x = 1\n")
+
+
+def test_labels_are_the_paths_that_they_stand_for_and_what_is_neither_is_refused_at_the_door(opened: Open) -> None:
+    cases = "from unittest import TestCase\n\n\nclass Labels(TestCase):\n    def test_one(self):\n        pass\n"
+    python = {path: text for path, text in FILES.items() if not path.startswith("tests/")}
+    files = {**python, "app/tests/__init__.py": "", "app/tests/test_labels.py": cases}
+    session = opened(files)
+    session.tests = TestCommand((scenario.PYTHON, "-m", "unittest", "discover"), "unittest", "x:1")
+    for label in ("app.tests", "app", "app.tests.test_labels.Labels.test_one", "app/tests/test_labels.py::Labels"):
+        assert "1 passed" in use(session, "run_tests", paths=[label]), label
+    for wrong in ("app.nothing", "app/nothing.py", "app.tests.nothing.Labels"):
+        with pytest.raises(ToolRetry, match=r"Give paths, such as tests/test_x\.py or app/tests"):
+            use(session, "run_tests", paths=[wrong])
+
+
+def test_ids_of_parametrized_tests_can_be_handed_in_as_they_are_printed() -> None:
+    shown = [{"criterion": "AC1", "tests": [f"tests/test_a.py::test_b[{'x' * 1_900}]"]}]
+    assert TestReport.model_validate({**REPORT, "shown": shown}).shown[0].tests[0].endswith("x]")
+    with pytest.raises(ValidationError):
+        TestReport.model_validate({**REPORT, "shown": [{"criterion": "AC1", "tests": ["x" * 2_001]}]})
+    assert len(json.dumps(TestReport.model_json_schema())) < 1_500

@@ -41,6 +41,20 @@ def with_interpreter(argv: tuple[str, ...], runtime: Runtime) -> tuple[str, ...]
     return argv
 
 
+def label_path(root: Path, label: str) -> str:
+    """The path and names of a dotted label, such as a.tests.test_x.Case.test_y; "" where no file or folder has it."""
+    parts = label.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return ""
+    for length in range(len(parts), 0, -1):
+        path = "/".join(parts[:length])
+        if (root / f"{path}.py").is_file():
+            return "::".join([f"{path}.py", *parts[length:]])
+        if (root / path).is_dir():
+            return path if length == len(parts) else ""
+    return ""
+
+
 def propose_checks(root: Path) -> tuple[TestCommand, ...]:
     """The usual checks (lint, types, build) that the manifests in the root folder declare; runner "check"."""
     return tuple(_checks(root))

@@ -21,13 +21,14 @@ from backend_crew.tools.runners.protocol import Place, Plan, Report, Runner, Tes
 from backend_crew.tools.runtime import Runtime
 from backend_crew.tools.sandbox import Box, Limits, NoSandbox, Sandbox
 from backend_crew.tools.services import NOT_STARTED, Services, not_reached, services_for, words
-from backend_crew.tools.testcommand import find_command, propose_checks, propose_commands, with_interpreter
+from backend_crew.tools.testcommand import find_command, label_path, propose_checks, propose_commands, with_interpreter
 
 __all__ = [
     "TestCase",
     "TestCommand",
     "TestRun",
     "find_command",
+    "label_path",
     "not_run",
     "propose_checks",
     "propose_commands",

@@ -7,7 +7,7 @@ from typing import Literal
 from backend_crew.tools.change_finding import ChangeFinding
 from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.contract.built import BuiltApi, nothing
-from backend_crew.tools.contract.compare import compare
+from backend_crew.tools.contract.compare import FIX_UNKNOWN, compare
 from backend_crew.tools.contract.graphql import compare_graphql, root_fields, schema_file
 from backend_crew.tools.contract.operations import operations_of
 from backend_crew.tools.contract.running import ask
@@ -83,7 +83,7 @@ def judged_graphql(document: str, built: BuiltApi, before: BuiltApi | None) -> C
     number = len(root_fields(document))
     if built.source != "graphql":
         text = f"the built schema is not known: {built.reason}"
-        finding = ChangeFinding("contract", "not-compared", "warning", "", 0, text, "")
+        finding = ChangeFinding("contract", "not-compared", "warning", "", 0, text, FIX_UNKNOWN)
         return ContractCheck("unknown", built.reason, built.source, built.framework, number, (finding,))
     findings = compare_graphql(document, built.sdl, before.sdl if before and before.source == "graphql" else None)
     wrong = sum(one.severity == "error" for one in findings)

@@ -11,6 +11,10 @@ from backend_crew.tools.contract.operations import Operation, operations_of
 
 _PLACES = 8
 _FIX_CONTRADICTS = "change the code, or have the contract changed and approved again"
+FIX_UNKNOWN = "give the application what it lacks (--sandbox-env NAME=VALUE, --python), or compare the code with the contract yourself"
+_FIX_UNDESCRIBED = (
+    "compare what was not compared with the contract yourself; the calls of the running application show a part"
+)
 _FIX_SILENT = "declare it in the code (a response model, a constraint, a status), so that callers can rely on it"
 
 
@@ -31,7 +35,11 @@ def compare(approved: Mapping[str, object], built: BuiltApi, before: BuiltApi | 
     """
     sides = _Sides(approved, built, before)
     if built.source == "none":
-        return (_finding(built, None, "not-compared", "warning", f"the built API is not known: {built.reason}", ""),)
+        return (
+            _finding(
+                built, None, "not-compared", "warning", f"the built API is not known: {built.reason}", FIX_UNKNOWN
+            ),
+        )
     promised = operations_of(approved)
     found = built.operations(promised)
     findings: list[ChangeFinding] = []
@@ -47,7 +55,7 @@ def compare(approved: Mapping[str, object], built: BuiltApi, before: BuiltApi | 
             "only methods and paths were compared: parameters, bodies, statuses and authentication are unknown, "
             f"because {built.reason}"
         )
-        findings.append(_finding(built, None, "not-compared", "warning", text, ""))
+        findings.append(_finding(built, None, "not-compared", "warning", text, _FIX_UNDESCRIBED))
     return tuple(dict.fromkeys(findings))
 
 
