@@ -1,6 +1,7 @@
 """The migrations of a run as `tools` know them: which tool, which database the person named, where they are tried."""
 
 import contextlib
+import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from backend_crew.crew import settings
 from backend_crew.crew.session import Session
+from backend_crew.tools import git, migrations
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.migrations import MigrationTool
 from backend_crew.tools.migrators.find import migrator_of
@@ -39,6 +41,19 @@ def source(session: Session) -> Source | None:
     """
     url = settings.get(session.database_env) if session.database_env else None
     return source_of(url, session.root) if url else None
+
+
+def newest_migration(session: Session) -> str:
+    """The last migration file of the tree, as its tool or else its name has the order; "" where there is none."""
+    tool = session.migrations
+    if tool is None:
+        return ""
+    with contextlib.suppress(ToolError):
+        found = migrator(session, tool)
+        files = found.history().files if found else ()
+        if files:
+            return files[-1].path
+    return max(migrations.new_files(tool, git.tracked(session.clone)), key=posixpath.basename, default="")
 
 
 @contextmanager

@@ -228,8 +228,10 @@ def _test_path(session: Session, text: str) -> str:
 
 def _make_migration(session: Session, given: MakeMigration) -> str:
     tool = session.migrations
-    if tool is None or tool.name != "alembic":
-        raise ToolRefused("only Alembic writes migrations here; write the file yourself, as the plan names it")
+    if tool is None or not alembic_draft.can_draft(tool):
+        newest = databases.newest_migration(session)
+        style = f", in the style of its neighbours (the newest is {newest}: read it first)" if newest else ""
+        raise ToolRefused(f"no tool writes migrations here: write the planned file by hand with write_file{style}")
     if isinstance(session.sandbox, NoSandbox):
         raise ToolFault(f"no sandbox: {session.sandbox.reason}")
     number = len(git.changes(session.clone, session.clone.base))
@@ -248,6 +250,13 @@ def _make_migration(session: Session, given: MakeMigration) -> str:
     if made.left_out:
         text += f"\nLeft out, because models and migrations differed so before the change: {'; '.join(made.left_out)}"
     return text
+
+
+def _works(session: Session, name: str) -> bool:
+    """Whether a tool can do here what it is for: one that never can is not offered."""
+    if name != "make_migration" or session.migrations is None:  # the change can bring a tool
+        return True
+    return alembic_draft.can_draft(session.migrations)
 
 
 def _drift(session: Session, sandbox: Sandbox, tool: MigrationTool) -> alembic_draft.Drift:
@@ -440,7 +449,8 @@ def record(session: Session, task: TaskSpec, value: Artifact, facts: dict[str, A
 def build(session: Session, task: TaskSpec) -> list[BaseTool]:
     """The tools of one task: those its YAML names, and submit."""
     names = task.tools or session.spec.roles[task.agent].tools
-    tools: list[BaseTool] = [CrewTool.of(session, name) for name in names if name in CATALOGUE]
+    offered = [name for name in names if name in CATALOGUE and _works(session, name)]
+    tools: list[BaseTool] = [CrewTool.of(session, name) for name in offered]
     if "FileReadTool" in names:
         tools.append(_library_reader(session))
     return [*tools, Submit.of(session, task)]

@@ -237,7 +237,7 @@ def django() -> dict[str, list[Step]]:
             )
         ],
         "implement_data_access": [
-            use(call("read_file", path="notes/models.py"), call("make_migration", message="note archived")),
+            use(call("read_file", path="notes/models.py")),
             use(
                 call("write_file", path="notes/models.py", text=MODELS + field),
                 call("write_file", path=DJANGO_MIGRATION, text=ARCHIVED),

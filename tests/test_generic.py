@@ -96,7 +96,6 @@ def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path, monkeypa
     assert "notes_note 2" in gate.text, "on the person's rows"
     assert "INSERT INTO django_migrations" in gate.text, "the SQL is whole"
 
-    assert "only Alembic writes migrations here" in results(stand.script, "implement_data_access")
     seen = results(stand.script, "test")
     assert "the test command fails" in seen, "a red exit code goes back to the tester"
     assert "judged by its exit code alone, and all tests were run" in seen

@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from flask_projects import FACTORY, FROM_ENV, LITERAL, project, write
+from flask_projects import FACTORY, FROM_ENV, LITERAL, ORDERS, project, write
 from places import place
 
 from backend_crew.tools.alembic_box import excerpt
+from backend_crew.tools.alembic_draft import Drift, MadeMigration, find_drift, make_migration
 from backend_crew.tools.errors import ToolRefused, ToolRetry
 from backend_crew.tools.migrations import detect, new_files, why_not_rehearsed
 from backend_crew.tools.migrators.find import migrator_of
@@ -188,3 +189,36 @@ def test_an_application_that_is_nowhere_has_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(ToolRetry, match=r"one\.py, two\.py could each be the Flask application"):
         migrator(root).engine()
     assert migrator(root, Pointing((), {"FLASK_APP": "two"})).engine() == SQLITE
+
+
+def drafted(sandbox: Sandbox, root: Path, baseline: Drift | None = None) -> MadeMigration:
+    at = place(sandbox, root)
+    assert isinstance(at, Place)
+    with tempfile.TemporaryDirectory() as private, scratch_of(at, SQLITE, Path(private), whole=True) as scratch:
+        tool = detect(root)[0]
+        return make_migration(
+            scratch, tool, message="a nick", rev_id="feed01", database_env={"SHOP_DATABASE": ""}, baseline=baseline
+        )
+
+
+@pytest.mark.parametrize("base", ["", "backend"])
+def test_a_migration_is_drafted_from_the_models_through_the_application(
+    sandbox: Sandbox, tmp_path: Path, base: str
+) -> None:
+    nick = "    email = db.Column(db.String(120), nullable=False, unique=True)\n"
+    root = project(tmp_path / "shop", {"shop/orders.py": ORDERS}, base=base)
+    with tempfile.TemporaryDirectory() as private:
+        at = place(sandbox, root)
+        assert isinstance(at, Place)
+        with scratch_of(at, SQLITE, Path(private), whole=True) as scratch:
+            drift = find_drift(scratch, detect(root)[0], database_env={})
+    assert drift.upgrade, "the models have no phone"
+    models = root / base / "shop/orders.py"
+    models.write_text(models.read_text().replace(nick, nick + "    nick = db.Column(db.String(30))\n"))
+    made = drafted(sandbox, root, drift)
+    assert made.path == str(Path(base, "migrations/versions/feed01_a_nick.py"))
+    assert len(made.operations) == 1 and "nick" in made.operations[0] and "phone" not in made.text
+    assert not (root / base / "live.db").exists()
+    models.write_text(ORDERS)
+    with pytest.raises(ToolRetry, match="nothing but what differed before"):
+        drafted(sandbox, root, drift)

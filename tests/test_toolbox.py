@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import generic_scenarios as generic
 import pytest
 import scenario
 from opened import implementing
@@ -170,3 +171,20 @@ def test_ids_of_parametrized_tests_can_be_handed_in_as_they_are_printed() -> Non
     with pytest.raises(ValidationError):
         TestReport.model_validate({**REPORT, "shown": [{"criterion": "AC1", "tests": ["x" * 2_001]}]})
     assert len(json.dumps(TestReport.model_json_schema())) < 1_500
+
+
+@pytest.mark.parametrize(
+    ("files", "newest"),
+    [(generic.DJANGO, "notes/migrations/0001_initial.py"), (scenario.FILES, "")],
+    ids=["django", "alembic"],
+)
+def test_no_tool_is_offered_that_cannot_write_a_migration_and_the_refusal_says_what_to_do(
+    opened: Open, files: Mapping[str, str], newest: str
+) -> None:
+    session = opened(files)
+    task = session.spec.task("implement_data_access")
+    names = [tool.name for tool in toolbox.build(session, task)]
+    assert ("make_migration" in names) is not bool(newest)
+    if newest:
+        with pytest.raises(ToolRetry, match=rf"by hand with write_file, in the style of its .*newest is {newest}"):
+            use(session, "make_migration", message="archived")

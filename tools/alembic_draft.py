@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend_crew.tools.alembic import effects, graph, read_revision
-from backend_crew.tools.alembic_box import AlembicRun, alembic, engine_of, excerpt, plain_config, point_at
+from backend_crew.tools.alembic_box import excerpt
+from backend_crew.tools.alembic_config import read_config
 from backend_crew.tools.errors import ToolFault, ToolRefused, ToolRetry
 from backend_crew.tools.migrations import MigrationTool
+from backend_crew.tools.migrators.alembic import AlembicMigrator
+from backend_crew.tools.migrators.flask import FlaskMigrator
 from backend_crew.tools.migrators.protocol import Pointing, Scratch
+from backend_crew.tools.process import Completed
 from backend_crew.tools.sandbox import Box
 
 _SHOWN = 6_000
@@ -40,10 +44,15 @@ class Drift:
 
 @dataclass(frozen=True)
 class _Draft:
-    run: AlembicRun
+    migrator: AlembicMigrator
     path: str
     text: str
     before: str | None
+
+
+def can_draft(tool: MigrationTool | None) -> bool:
+    """Whether a migration can be written by the tool: Alembic, by its own command line or behind Flask-Migrate."""
+    return tool is not None and tool.name == "alembic" and tool.config is not None and tool.can_rehearse
 
 
 def find_drift(scratch: Scratch, tool: MigrationTool, *, database_env: Mapping[str, str]) -> Drift:
@@ -92,10 +101,10 @@ def make_migration(
         )
     scratch.box.put(draft.path, text.encode())
     for arguments in (("upgrade", rev_id), ("downgrade", draft.before or "base"), ("upgrade", rev_id)):
-        done = alembic(draft.run, *arguments)
+        done = draft.migrator.to(scratch, *arguments)
         if not done.ok:
             raise ToolRetry(
-                f"the draft fails in `alembic {' '.join(arguments)}`:\n{excerpt(done)}\n"
+                f"the draft fails in `{draft.migrator.tool.apply_command[0]} {' '.join(arguments)}`:\n{excerpt(done)}\n"
                 f"Write a corrected file yourself, under this name or one of the repository's own style. The draft was:\n{text[:_SHOWN]}"
             )
     return MadeMigration(draft.path, text, operations, left_out)
@@ -110,36 +119,37 @@ def _autogenerate(
     message, rev_id = names
     if known.knows(rev_id):
         raise ToolRetry(f"a revision {rev_id!r} exists already: choose another id")
-    config = plain_config(box.files, tool)
+    if not can_draft(tool):
+        raise ToolRefused(f"{tool.name} ({tool.evidence}) cannot be made to write a migration here")
+    versions = read_config(box.files, tool.config or "").versions
     urls = tuple(name for name, value in database_env.items() if not value or "://" in value or ":/" in value)
     pointing = Pointing(urls, database_env)
-    engine = engine_of(config, pointing)
+    migrator = (FlaskMigrator if tool.flask else AlembicMigrator)(box.files, tool, pointing)
+    engine = migrator.engine()
     if engine != scratch.dialect:
         raise ToolRefused(f"the project uses {engine}; a draft made on {scratch.dialect} would have the wrong types")
     scratch.create()
-    run = point_at(scratch, config, pointing)
-    if not (box.files / config.versions[0]).is_dir():  # git keeps no empty folder
-        box.put(f"{config.versions[0]}/__init__.py", b"")
-    _expect_ok(run, "upgrade", "head")
-    before = _listing(box, config.versions)
+    if not (box.files / versions[0]).is_dir():  # git keeps no empty folder
+        box.put(f"{versions[0]}/__init__.py", b"")
+    _expect_ok(migrator.to(scratch, "upgrade", "head"), "upgrade head")
+    before = _listing(box, versions)
     words = re.sub(r"[^\w ,.()-]+", " ", message).strip()[:100] or "change"
-    _expect_ok(run, "revision", "--autogenerate", f"--message={words}", f"--rev-id={rev_id}")
-    after = _listing(box, config.versions)
+    _expect_ok(migrator.draft(scratch, words, rev_id), f"revision --autogenerate --message={words}")
+    after = _listing(box, versions)
     added = [path for path in after if path not in before]
     if len(added) != 1 or any(after.get(path) != digest for path, digest in before.items()):
-        raise ToolFault(f"autogenerate was to write one file under {config.versions[0]}; it wrote {added or 'none'}")
+        raise ToolFault(f"autogenerate was to write one file under {versions[0]}; it wrote {added or 'none'}")
     data = box.read(added[0])
     try:
         text = (data or b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ToolFault(f"autogenerate wrote {added[0]}, which is not UTF-8 text") from error
-    return _Draft(run, added[0], text, known.heads[0] if known.heads else None)
+    return _Draft(migrator, added[0], text, known.heads[0] if known.heads else None)
 
 
-def _expect_ok(run: AlembicRun, *arguments: str) -> None:
-    done = alembic(run, *arguments)
+def _expect_ok(done: Completed, command: str) -> None:
     if not done.ok:
-        raise ToolRetry(f"`alembic {' '.join(arguments)}` failed on an empty scratch database:\n{excerpt(done)}")
+        raise ToolRetry(f"`{command}` failed on an empty scratch database:\n{excerpt(done)}")
 
 
 def _listing(box: Box, folders: tuple[str, ...]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def main() -> None:
         command = getattr(flask_migrate, given["command"])
         # The one inside turns errors into lines of a log, which alembic.ini can silence.
         command = getattr(command, "__wrapped__", command)
-        command(directory=given["directory"], revision=given["revision"], sql=given["sql"])
+        command(directory=given["directory"], **given["options"])
     output.write(written.getvalue())
     output.flush()
 

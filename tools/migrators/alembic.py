@@ -111,6 +111,14 @@ class AlembicMigrator:
         text = " ".join(words)
         return f"cd {folder} && {text}" if folder else text
 
+    def to(self, scratch: Scratch, command: str, revision: str) -> Completed:
+        """`upgrade` or `downgrade` to a revision."""
+        return self._call(scratch, command, revision)
+
+    def draft(self, scratch: Scratch, message: str, revision: str) -> Completed:
+        """`alembic revision --autogenerate`."""
+        return self._call(scratch, "revision", "--autogenerate", f"--message={message}", f"--rev-id={revision}")
+
     def _call(self, scratch: Scratch, command: str, *arguments: str) -> Completed:
         return call(self._run(scratch), command, *arguments)
 

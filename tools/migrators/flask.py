@@ -60,15 +60,25 @@ class FlaskMigrator(AlembicMigrator):
         text = " ".join([*words, place[0] if place else "base"])
         return f"cd {shlex.quote(settings.base)} && {text}" if settings.base else text
 
+    def draft(self, scratch: Scratch, message: str, revision: str) -> Completed:
+        """`flask db migrate`."""
+        words = (f"--message={message}", f"--rev-id={revision}")
+        return self._asked(scratch, "migrate", {"message": message, "rev_id": revision}, words)
+
     def _call(self, scratch: Scratch, command: str, *arguments: str) -> Completed:
+        options = {"revision": arguments[0], "sql": "--sql" in arguments}
+        return self._asked(scratch, command, options, arguments)
+
+    def _asked(
+        self, scratch: Scratch, command: str, options: Mapping[str, str | bool], shown: tuple[str, ...]
+    ) -> Completed:
         settings, url = self._settings(), self._lead(scratch)
         box = scratch.box
         asked = {
             "app": settings.app,
             "command": command,
             "directory": self._folder(settings),
-            "revision": arguments[0],
-            "sql": "--sql" in arguments,
+            "options": options,
             "url": url,
         }
         box.put(_ORDER, json.dumps(asked).encode())
@@ -85,9 +95,9 @@ class FlaskMigrator(AlembicMigrator):
                 raise ToolFault(
                     f"{python} has no {name}: make the repository's .venv, or name its interpreter with --python"
                 )
-        check_variables(done, asked["sql"] is True)
+        check_variables(done, options.get("sql") is True)
         # The driver's own text is no news, and it is long.
-        return dataclasses.replace(done, argv=(python, "-m", "flask", "db", command, *arguments))
+        return dataclasses.replace(done, argv=(python, "-m", "flask", "db", command, *shown))
 
     def _lead(self, scratch: Scratch) -> str:
         """Writes the box's alembic.ini; returns the scratch database's URL with the project's own driver."""
