@@ -84,6 +84,20 @@ def test_a_migration_that_does_not_run_is_exit_1(repo: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("path", ["migrations/env.py", scenario.MIGRATION])
+def test_a_package_that_is_not_installed_is_no_fault_of_a_migration(repo: Path, path: str) -> None:
+    (repo / "src/shop").mkdir(parents=True)
+    (repo / "src/shop/__init__.py").touch()
+    (repo / path).write_text("import shop\n" + (repo / path).read_text())
+    code, said = rehearse(repo)
+    assert (code, said["status"]) == (7, "not rehearsed")
+    reason = said["tools"][0]["reason"]
+    assert "its code imports shop, which is not installed" in reason and "--python" in reason
+    assert not [one for one in said["tools"][0]["findings"] if one["rule"] == "rehearsal"]
+    assert rehearse(repo, "--sandbox-env", "PYTHONPATH=src")[:1] == (0,)
+
+
+@pytest.mark.slow
 def test_settings_without_their_variable_are_no_fault_of_a_migration(repo: Path) -> None:
     settings = "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    notes_token: str\nS()\n"
     (repo / "migrations/env.py").write_text(settings + scenario.ENV_PY)

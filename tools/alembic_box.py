@@ -71,7 +71,7 @@ def point_at(scratch: Scratch, config: AlembicConfig, pointing: Pointing) -> Ale
 def alembic(run: AlembicRun, *arguments: str) -> Completed:
     """Runs one Alembic command in the box, in the folder a person would run it in.
 
-    Raises ToolFault without Alembic, ToolRetry where a variable that the code reads is not set.
+    Raises ToolFault without Alembic, ToolRetry where the code lacks a variable or a module.
     """
     python = str(run.scratch.box.runtime.python)
     name = run.config.path.rsplit("/", 1)[-1]
@@ -84,11 +84,11 @@ def alembic(run: AlembicRun, *arguments: str) -> Completed:
 
 
 def check_variables(done: Completed, rendered: bool) -> None:
-    """Raises ToolRetry where a variable that the code reads is not set: no fault of a migration, as nothing was tried.
+    """Raises ToolRetry where the code lacks a variable or a module: no fault of a migration, as nothing was tried.
 
     SQL that cannot be `rendered` for this reason is just not there.
     """
-    if done.exit_code and not rendered and (missing := unset.told(_lines(done))):
+    if done.exit_code and not rendered and (missing := unset.told(_lines(done)) or unset.module(_lines(done))):
         raise ToolRetry(missing)
 
 

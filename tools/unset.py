@@ -1,4 +1,4 @@
-"""Environment variables that a failed program's code wanted and did not have, as its traceback names them."""
+"""Variables and modules that a failed program's code wanted and did not have, as its traceback names them."""
 
 import itertools
 import re
@@ -14,6 +14,20 @@ _ONE = re.compile(
 _SETTINGS = re.compile(r"[\w.]*ValidationError: \d+ validation errors? for (\w+)")
 _READS_SETTINGS = ("pydantic_settings", "env_settings")
 _REQUIRED = re.compile(r"\s+field required \W?type=(?:missing|value_error\.missing)", re.IGNORECASE)
+
+
+_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+
+
+def module(lines: Sequence[str]) -> str | None:
+    """Which module could not be imported and how it is given, where a traceback ends on that."""
+    if not lines or not (found := _MODULE.match(lines[-1])):
+        return None
+    return (
+        f"its code imports {found[1]}, which is not installed in the environment that commands run with. Name that of the "
+        "repository with --python; where it is a package of the repository itself, name the folder that holds it: "
+        "--sandbox-env PYTHONPATH=FOLDER, for example PYTHONPATH=src"
+    )
 
 
 def told(lines: Sequence[str]) -> str | None:

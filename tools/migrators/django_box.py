@@ -105,9 +105,10 @@ def _environment(settings: DjangoSettings, scratch: Scratch, pointing: Pointing)
 
 
 def _in_words(done: Completed) -> Completed:
-    """Without values of rows. Raises ToolRetry where a variable that the settings read is not set: nothing was tried."""
+    """Without values of rows. Raises ToolRetry where the code lacks a variable or a module: nothing was tried."""
     done = dataclasses.replace(done, stderr=without_rows(done.stderr))
-    missing = unset.told([line for line in done.stderr.splitlines() if line.strip()]) if done.exit_code else None
+    said = [line for line in done.stderr.splitlines() if line.strip()] if done.exit_code else []
+    missing = unset.told(said) or unset.module(said)
     if missing:
         raise ToolRetry(missing)
     return done
