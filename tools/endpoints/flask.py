@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from backend_crew.tools.endpoints.graph import Mount, Place, expanded
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
-from backend_crew.tools.endpoints.python_guards import decorator_guards, refuses
+from backend_crew.tools.endpoints.python_guards import called_guards, decorator_guards, refuses
 from backend_crew.tools.static.project import Project
 from backend_crew.tools.static.python_modules import FUNCTIONS, Block, Event, Module, called, keywords
 from backend_crew.tools.static.python_names import heirs, mentions
@@ -267,6 +267,7 @@ class _Reading:
         decorators = function.node.decorator_list if function is not None else []
         if function is not None:
             guards += decorator_guards(self._values, decorators, function.block)
+            guards += called_guards(self._values, function)
         request, response = _schemas(decorators)
         returned = function.node.returns if function is not None else None
         return Endpoint(

@@ -66,7 +66,7 @@ class FlaskMigrator(AlembicMigrator):
         return self._asked(scratch, "migrate", {"message": message, "rev_id": revision}, words)
 
     def _call(self, scratch: Scratch, command: str, *arguments: str) -> Completed:
-        options = {"revision": arguments[0], "sql": "--sql" in arguments}
+        options: dict[str, str | bool] = {"revision": arguments[0], "sql": "--sql" in arguments}
         return self._asked(scratch, command, options, arguments)
 
     def _asked(
