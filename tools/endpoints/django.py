@@ -2,10 +2,11 @@
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from backend_crew.tools.endpoints.django_patterns import readable
+from backend_crew.tools.endpoints.django_routers import own_prefix
 from backend_crew.tools.endpoints.django_views import Answer, Views
 from backend_crew.tools.endpoints.protocol import Endpoint, EndpointScan, Framework
 from backend_crew.tools.static.project import Project
@@ -256,8 +257,14 @@ class _Reading:
             self._add(
                 Answer("GET", "APIRootView"), place.prefix, router.node, _Place("", router.block, place.certain, 0)
             )
+        own = own_prefix(self._values, router)
+        if own is None:
+            self._open(
+                router.node, router.block, "a router whose own register() changes prefixes in a way that is not read"
+            )
+            place = replace(place, certain=False)
         for event in self._registrations(router):
-            self._registered(event, place, place.prefix + nested, slash)
+            self._registered(event, place, place.prefix + nested + (own or ""), slash)
 
     def _registrations(self, router: Made) -> Iterator[Event]:
         for event in self._values.python.calls_named("register"):
