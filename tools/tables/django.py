@@ -29,6 +29,7 @@ _ROOTS = (
     "*TenantMixin",
     "*DomainMixin",
 )
+_KEYED = re.compile(r"UUID|ULID|PrimaryKey|Pk[A-Z]")
 _NOT_DJANGO = re.compile(
     r"^(pydantic|sqlmodel|flask|sqlalchemy|peewee|tortoise|mongoengine|ninja|typing|rest_framework)"
 )
@@ -68,6 +69,7 @@ class _Model:
     relations: list[Relation] = field(default_factory=list)
     many: list[tuple[str, str, str, str]] = field(default_factory=list)  # field, target, through, table
     indexes: list[str] = field(default_factory=list)
+    unread: str = ""  # a base that is not in the repository, and may bring a primary key of its own
 
     @property
     def key(self) -> str:
@@ -209,7 +211,13 @@ class _Reading:
                     self._one(model, target, found[1], found[0].node, found[0].block)
                 elif value is not None and target:
                     seen.add(target)
-        if not any(one.primary_key for one in model.columns):
+        keyed = any(one.primary_key for one in model.columns)
+        known = keyed or bool(model.parent) or not model.unread
+        if model.unread:
+            more = "" if known else ", its primary key among it"
+            why = f"what {model.of.node.name} takes from {model.unread} is not listed{more}"
+            self._unresolved.append(Unresolved(model.event.block.module.path, model.event.line, why))
+        if known and not keyed:
             model.columns.insert(0, self._implicit(model))
 
     def _above(self, key: str) -> set[int]:
@@ -236,9 +244,8 @@ class _Reading:
             model.columns += [one for one in _OUTSIDE[last] if one.name not in taken]
             if last in ("AbstractUser", "PermissionsMixin"):
                 model.many += [("groups", "auth.Group", "", ""), ("user_permissions", "auth.Permission", "", "")]
-        elif _OTHER_MODEL.search(last) and not _MODEL.search(name):
-            why = f"what {model.of.node.name} takes from {name} is not listed"
-            self._unresolved.append(Unresolved(model.event.block.module.path, model.event.line, why))
+        elif (_OTHER_MODEL.search(last) or _KEYED.search(last)) and not _MODEL.search(name):
+            model.unread = model.unread or name
 
     def _one(self, model: _Model, name: str, kind: str, call: ast.Call, block: Block) -> None:
         named = keywords(call)
@@ -324,6 +331,8 @@ class _Reading:
         for one in model.columns:
             if one.primary_key:
                 return one.name
+        if model.unread and not model.parent:
+            return "pk"  # whatever it is called
         return f"{self._models[model.parent].of.node.name.lower()}_ptr_id" if model.parent else "id"
 
     def _known(self, target: str) -> str:
