@@ -1,8 +1,10 @@
 """What code checks before a hand-in counts; each check returns facts or raises ToolRetry naming every problem."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from backend_crew.crew import choosing, examination, grounding, stages
@@ -23,7 +25,7 @@ from backend_crew.crew.artifacts import (
     TestReport,
 )
 from backend_crew.crew.evidence import check_absence, locate
-from backend_crew.crew.permissions import approved_design, planned
+from backend_crew.crew.permissions import NOT_YET, approved_design, layers_open_to, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
 from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_as_it_is, summarised, verdict
@@ -35,6 +37,7 @@ from backend_crew.tools.importcheck import Beside
 from backend_crew.tools.testrun import TestCase, TestRun
 from backend_crew.tools.workspace import clean_path
 
+_MISSING = re.compile(r"No module named '([\w.]+)'|cannot import name '\w+' from (?:\D*module )?'([\w.]+)'")
 FOLLOW_UP_ROUNDS = 2
 #: Red test reports that are sent back before the implementer is asked to repair.
 RED_REPORTS = 2
@@ -311,8 +314,25 @@ def checked(session: Session, paths: Sequence[str]) -> syntax.Checked:
         before=lambda folder: git.export(clone, clone.base, folder),
         entries=lambda: [(one.folder, one.module) for one in find_applications(tree) if one.framework != "Django"],
     )
-    at, runtime = session.root, session.runtime
-    return syntax.checked(session.sandbox, tree, at, runtime, paths, beside=beside, stop=lambda: bool(session.stop))
+    at, runtime, stop = session.root, session.runtime, lambda: bool(session.stop)
+    found = syntax.checked(session.sandbox, tree, at, runtime, paths, beside=beside, stop=stop)
+    return replace(found, problems=tuple(_with_the_order(session, one) for one in found.problems))
+
+
+def _with_the_order(session: Session, problem: syntax.Problem) -> syntax.Problem:
+    """A failed import of a planned file that only a later task makes, with what to do instead."""
+    task, missing = session.permissions.task, _MISSING.search(problem.text)
+    if task is None or missing is None or task.layer not in stages.LAYERS:
+        return problem
+    place = next(one for one in missing.groups() if one).replace(".", "/")
+    design = approved_design(session.journal, session.id, session.spec).design
+    for one in design.files:
+        is_later = one.layer in stages.LAYERS and one.layer not in layers_open_to(task)
+        if is_later and one.path.removesuffix(".py").removesuffix("/__init__").endswith(place):
+            return replace(
+                problem, text=f"{problem.text}. {one.path} is planned for the layer {one.layer!r}. {NOT_YET}"
+            )
+    return problem
 
 
 def _syntax(session: Session, paths: Sequence[str]) -> Sequence[syntax.Problem]:

@@ -61,6 +61,14 @@ def _pattern(planned_path: str) -> str:
     return "[^/]*".join(re.escape(part) for part in planned_path.split("*"))
 
 
+#: What a task does about a file that a later task makes.
+NOT_YET = (
+    "Layers are built in the order data access, business logic, presentation, cross-cutting, and code may only import what "
+    "exists by then: leave that file to its own task, import nothing from it here, and define what this layer needs of it "
+    "in a planned file of this layer"
+)
+
+
 def layers_open_to(task: TaskSpec) -> frozenset[str]:
     """The planned layers whose files a task may change: its own and those before it."""
     if task.layer == stages.REPAIR:
@@ -70,6 +78,11 @@ def layers_open_to(task: TaskSpec) -> frozenset[str]:
     if task.layer in stages.LAYERS:
         return frozenset(stages.LAYERS[: stages.LAYERS.index(task.layer) + 1])
     return frozenset()
+
+
+def _later(entry: PlannedFile, task: TaskSpec) -> str:
+    """What to do about a file of a layer that is built after the task's."""
+    return f". {NOT_YET}" if task.layer in stages.LAYERS and entry.layer in stages.LAYERS else ""
 
 
 def layer_of(task: TaskSpec) -> str:
@@ -149,7 +162,9 @@ class Permissions:
             ask = "use request_scope_change with a reason, or " if "request_scope_change" in self._offered(task) else ""
             return f"not in the approved plan; {ask}keep to: {', '.join(file.path for file in design.files)}"
         if entry.layer not in layers_open_to(task):
-            return f"planned for the layer {entry.layer!r}, which is not open to task {task.name!r}"
+            return (
+                f"planned for the layer {entry.layer!r}, which is not open to task {task.name!r}{_later(entry, task)}"
+            )
         if entry.action == "create" and self._existed(path):
             return f"the plan creates {entry.path}, and this file was there before: it cannot be changed or deleted"
         # what the run itself brought into being it may also take back

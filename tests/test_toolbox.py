@@ -188,3 +188,17 @@ def test_no_tool_is_offered_that_cannot_write_a_migration_and_the_refusal_says_w
     if newest:
         with pytest.raises(ToolRetry, match=rf"by hand with write_file, in the style of its .*newest is {newest}"):
             use(session, "make_migration", message="archived")
+
+
+def test_what_a_later_layer_brings_is_refused_with_what_to_do_instead(opened: Open) -> None:
+    session = opened()
+    with pytest.raises(ToolRetry, match=r"Layers are built in the order .*leave that file to its own task"):
+        use(session, "write_file", path="app/service.py", text="x = 1\n")
+    models = session.clone.tree / "app/models.py"
+    (session.clone.tree / "app/service.py").write_text("")  # it would import the models in its turn
+    models.write_text(f"from app.service import archived\n{MODELS}")
+    said = use(session, "run_checks")
+    assert "app/service.py is planned for the layer 'business_logic'. Layers are built in the order" in said
+    models.write_text(f"from app.nothing import archived\n{MODELS}")
+    said = use(session, "run_checks")
+    assert "cannot be imported" in said and "Layers are built" not in said
