@@ -10,7 +10,7 @@ from backend_crew.crew import settings
 from backend_crew.crew.errors import UsageError
 from backend_crew.crew.reporting import in_words
 from backend_crew.crew.settings import Options
-from backend_crew.tools import build_caches, runtime, test_setup, testrun
+from backend_crew.tools import build_caches, runtime, stack, test_setup, testrun
 from backend_crew.tools.engine import check_variable
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.testrun import TestCommand
@@ -106,12 +106,15 @@ def unconfirmed(root: Path) -> str:
     return f"no test command was confirmed; name it with --test-command, for example {example}"
 
 
-def settled(root: Path, options: Options, ask: Ask | None, say: Callable[[str], None]) -> Options:
+def settled(
+    root: Path, options: Options, ask: Ask | None, say: Callable[[str], None], *, assumed: bool = False
+) -> Options:
     """Options with the commands that the person chose; what needs no choice is said.
 
-    Raises UsageError where one has to choose and nobody can be asked.
+    Raises UsageError where one has to choose and nobody can be asked. Where no backend is found, and none `assumed`, the
+    run is refused for that.
     """
-    if options.test_command:
+    if options.test_command or not (assumed or stack.has_backend(stack.detect(root))):
         return options
     if (found := test_command(root, runtime_of(root, options.python), ())) is not None:
         say(f"tests: {in_words(found.argv)} ({found.evidence}); another command: --test-command")

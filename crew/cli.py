@@ -51,7 +51,7 @@ def run(as_json: bool, record: Path | None, **given: Any) -> None:
     caps = Caps(**{**vars(Caps()), **flags.given_caps(given)})
     _load_env(given["env_file"])
     feature = _feature(given["feature"], given["feature_file"])
-    options = _settled(given["repo"], _options(given, caps), somebody=sys.stdin.isatty() and not as_json)
+    options = _settled(given, _options(given, caps), somebody=sys.stdin.isatty() and not as_json)
     with commands.opened() as journal:
         started = runner.start(
             journal,
@@ -64,7 +64,7 @@ def run(as_json: bool, record: Path | None, **given: Any) -> None:
         commands.go_on(journal, started.id, as_json=as_json, record=record)
 
 
-def _settled(repo: Path, options: Options, *, somebody: bool) -> Options:
+def _settled(given: dict[str, Any], options: Options, *, somebody: bool) -> Options:
     """The options with the commands for tests and checks as the person here confirms them."""
     from backend_crew.crew import choosing
     from backend_crew.tools import git
@@ -76,7 +76,7 @@ def _settled(repo: Path, options: Options, *, somebody: bool) -> Options:
         return str(click.prompt(prompt, err=True))
 
     ask = choosing.at_terminal(line, say) if somebody else None
-    return choosing.settled(git.inspect(repo).root, options, ask, say)
+    return choosing.settled(git.inspect(given["repo"]).root, options, ask, say, assumed=given["assume_backend"])
 
 
 def _options(given: dict[str, Any], caps: Caps) -> Options:

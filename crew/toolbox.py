@@ -183,7 +183,7 @@ def _run_checks(session: Session, given: RunChecks) -> str:
 def _run_tests(session: Session, given: RunTests) -> str:
     known = session.tests is not None and testrun.reports(session.tests, session.clone.tree)
     paths = (
-        tuple(_test_path(session, one) for one in given.paths) if known else ()
+        tuple(_test_path(session.clone.tree, one) for one in given.paths) if known else ()
     )  # what another command would make of a path is not known
     run = verdict.run_tests(session, paths)
     counts = (
@@ -210,7 +210,7 @@ def _run_tests(session: Session, given: RunTests) -> str:
     return "\n".join(parts)
 
 
-def _test_path(session: Session, text: str) -> str:
+def _test_path(tree: Path, text: str) -> str:
     """A file, folder or test id, and nothing that a test runner would take for an option or a file of options.
 
     A dotted label, as Django and unittest take them, is the path that it stands for.
@@ -218,10 +218,10 @@ def _test_path(session: Session, text: str) -> str:
     if text.startswith(("-", "@")) or "\0" in text:
         raise ToolRetry(f"{text!r} is no path: give files, folders or test ids such as tests/test_x.py::test_y")
     path, separator, name = text.partition("::")
-    place = session.clone.tree / (path := clean_path(path))
+    place = tree / (path := clean_path(path))
     if place.is_file() or place.is_dir():
         return path + separator + name
-    if found := testrun.label_path(session.clone.tree, text):
+    if found := testrun.label_path(tree, text):
         return found
     raise ToolRetry(f"{text!r}: there is no file or folder {path!r}. Give paths, such as tests/test_x.py or app/tests")
 

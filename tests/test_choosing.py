@@ -96,7 +96,7 @@ def test_runners_whose_reports_are_read_are_taken_without_a_question(
     repo = scenario.make_repository(tmp_path / "notes", files)
     options = Options(python=None if "package.json" in files else scenario.PYTHON, checks="quick")
     for somebody in (None, ask):
-        assert choosing.settled(repo, options, somebody, said.append) == options
+        assert choosing.settled(repo, options, somebody, said.append, assumed=True) == options
     assert not asked and said[0] == said[1] and said[0].startswith(f"tests: {words}"), said
     found = choosing.test_command(repo, choosing.runtime_of(repo, options.python), ())
     assert found is not None and testrun.reports(found, repo)

@@ -105,11 +105,13 @@ def test_29_what_looks_like_an_option_is_only_text(place: Place) -> None:
             git.publish(place.clone, git.inspect(place.repo), words)
     for words in ("--rootdir=/", "-p", "-pevil", "-c", "-cother.ini", "@options.txt", "--junitxml=x", "-o", "a\0b"):
         with pytest.raises(ToolRetry, match="is no path"):
-            toolbox._test_path(words)
+            toolbox._test_path(place.repo, words)
     for words in ("../x.py", "/etc/passwd", "tests/../../x.py::test_x"):
         with pytest.raises(ToolRefused):
-            toolbox._test_path(words)
-    assert toolbox._test_path("./tests/test_x.py::test_x[--a]") == "tests/test_x.py::test_x[--a]"
+            toolbox._test_path(place.repo, words)
+    (place.repo / "tests").mkdir(exist_ok=True)
+    (place.repo / "tests/test_x.py").touch()
+    assert toolbox._test_path(place.repo, "./tests/test_x.py::test_x[--a]") == "tests/test_x.py::test_x[--a]"
     place.check()
 
     subprocess.run([rg, f"--pre={place.script}", "x"], cwd=place.repo, capture_output=True, check=False)
