@@ -15,6 +15,8 @@ from backend_crew.tools.sandbox import NoSandbox
 
 DIFF_LIMIT = 20_000
 """Characters of what changed between two rounds of a gate."""
+EXECUTED_LINES = 400
+"""Lines of one file beside the migrations that applying executes; what is left out is said, with the command that shows it."""
 
 
 def build(session: Session, gate: str) -> Packet:
@@ -99,22 +101,56 @@ def _written(one: Mapping[str, Any]) -> str:
     return f"**{one['path']}** (sha256 {one['sha256'][:16]})\n\n{render.fenced('', one['text'])}"
 
 
+def _executed(session: Session, one: Mapping[str, Any]) -> str:
+    """Another file that applying executes: what this run changed in it, or all of it where it is new; bounded aloud."""
+    path, clone = one["path"], session.clone
+    if one.get("gone"):
+        return f"**{path}** is deleted\n"
+    old = git.show(clone, clone.base, path)
+    if old is None:
+        kind, lines = "new", one["text"].splitlines()
+    else:
+        # the record holds its text without secrets, so the older one is compared without them too
+        before = session.redact(old.decode("utf-8", "replace"))
+        kind, lines = "changed", render.patch(before, one["text"])
+    head = f"**{path}** ({kind}, sha256 {one['sha256'][:16]})"
+    if not lines:
+        return f"{head}: no difference but in values that are not shown\n"
+    left = max(len(lines) - EXECUTED_LINES, 0)
+    command = f"git --git-dir={clone.git_dir} show {git.head(clone)}:{path}"
+    more = f"\n**{left} more lines are not shown here.** All of it: `{command}`\n" if left else ""
+    return f"{head}\n\n{render.fenced('' if old is None else 'diff', chr(10).join(lines[:EXECUTED_LINES]))}{more}"
+
+
 def _sql(facts: Mapping[str, Any]) -> list[str]:
     """The SQL that the tool would send; where nothing was tried there is none, and the files say all."""
     if not facts["steps"] and not facts["sql_up"]:
         return []
-    missing = "Not available offline; the files above are what runs."
+    missing = "Not available offline; the files below are what runs."
     return [render.sql("SQL up", facts["sql_up"], missing), render.sql("SQL down", facts["sql_down"], missing)]
 
 
-def _migrations(session: Session) -> Packet:
-    facts = session.payload("rehearse") or {}
-    review, question, number = session.only(MigrationReview), "", _round(session, "MigrationReview")
+def _names(facts: Mapping[str, Any]) -> str:
+    """Every file that the decision covers, by name; the texts follow at the end."""
+    kinds = {
+        "files": "new migration",
+        "pending": "older migration, not yet applied",
+        "executed": "executed beside them",
+    }
+    lines = [
+        f"`{one['path']}`: {words}{' (deleted)' if one.get('gone') else ''}"
+        for kind, words in kinds.items()
+        for one in facts[kind]
+    ]
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _destination(session: Session, facts: Mapping[str, Any], why: str) -> list[str]:
+    """Which database, what approving does to it, and the commands that do it by hand."""
     target = facts.get("target", {})
     where = target.get("path") or f"none is touched: {target.get('reason')}"
-    parts = ["# Migrations\n", f"Database: {where}\n"]
-    if why := render.why_not_applied(facts):
-        question = "Do you approve these migrations? This run does not apply them; they stay yours to run."
+    parts = [f"Database: {where}\n"]
+    if why:
         parts.append(f"Approving records your approval; nothing is applied by this run: {why}\n")
     elif (hours := session.run.options.get("decision_hours")) is not None:
         parts.append(f"An approval is good for one use within {hours:g} hours; after that this gate asks again.\n")
@@ -124,29 +160,36 @@ def _migrations(session: Session) -> Packet:
     parts.append(f"By hand: `{by_hand}`\n" if by_hand else f"By hand: {reporting.NO_COMMAND}\n")
     if back := facts.get("rollback_command"):
         parts.append(f"Back by hand: `{back}`\n")
+    parts.append(render.after_migrate(facts))
+    return parts
+
+
+def _migrations(session: Session) -> Packet:
+    facts = session.payload("rehearse") or {}
+    review, question, number = session.only(MigrationReview), "", _round(session, "MigrationReview")
+    if why := render.why_not_applied(facts):
+        question = "Do you approve these migrations? This run does not apply them; they stay yours to run."
+    parts = ["# Migrations\n", *_destination(session, facts, why)]
     rounds = session.journal.gates(session.id, "migrations")
     if earlier := [row for row in rounds if row.packet["bound"]["round"] != number]:
         difference = git.diff(session.clone, earlier[-1].packet["bound"]["commit"], limit=DIFF_LIMIT)
         parts.append(f"## Changed since round {earlier[-1].round}\n{_since(session, earlier[-1], difference)}")
-    parts.append(_tests(session))
-    # what decides first; the text that it is about follows, whole
+    # what decides first; the files that it is about follow, the migrations whole
+    parts += ["## Files and SQL\n", _names(facts), *_sql(facts)]
+    parts.append("## Impact, risks, rollback\n\n" + (render.migration_review(review) if review else "no review\n"))
     parts.append("## Rehearsal\n\n" + render.rehearsal(facts))
     parts.append("## What the linters found\n\n" + render.lint(facts))
-    parts.append("## Impact, risks, rollback\n\n" + (render.migration_review(review) if review else "no review\n"))
-    parts.append(_altered(session))
-    parts.append(_security(session))
-    parts.append("## Files and SQL\n")
-    parts += [_written(one) for one in facts["files"]]
+    parts += [_tests(session), _altered(session), _security(session)]
+    parts += ["## The migrations, whole\n", *(_written(one) for one in facts["files"])]
     if facts["pending"]:
         parts.append("**Already in the repository, not yet applied to this database; applying runs these too:**\n")
         parts += [_written(one) for one in facts["pending"]]
     if facts["executed"]:
-        parts.append("**Changed by this run and executed when applying:**\n")
-        parts += [_written(one) for one in facts["executed"]]
-    parts += _sql(facts)
+        parts.append("## Changed by this run and executed when applying\n")
+        parts += [_executed(session, one) for one in facts["executed"]]
     bound = {
         "manifest": facts.get("manifest"),
-        "target": target,
+        "target": facts.get("target", {}),
         "rehearsal": facts["status"],
         "to": facts.get("to_revision"),
         "record": sha256(canonical(facts)),

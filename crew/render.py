@@ -276,16 +276,59 @@ def rehearsal(facts: Mapping[str, Any]) -> str:
     if facts["status"] == "not rehearsed":
         found = [f"{one['severity']}: {one['text']}" for one in facts["findings"]]
         return f"**Not rehearsed**: {facts['reason']}\n" + (f"\n{_bullets(found)}" if found else "")
+    details = any(one["detail"] for one in facts["steps"])
     rows = [
-        (one["name"], "ok" if one["ok"] else "FAILED", f"{one['seconds']:.1f} s", _counts(one["tables"]), one["detail"])
+        (one["name"], "ok" if one["ok"] else "FAILED", f"{one['seconds']:.1f} s", *([one["detail"]] if details else []))
         for one in facts["steps"]
     ]
     findings = [f"{one['severity']}: {one['text']}" for one in facts["findings"]]
     status = "passed" if facts["status"] == "passed" else f"FAILED: {facts['reason']}"
+    head = ("step", "result", "time", *(["detail"] if details else []))
+    moved = reporting.moved(facts["from_revision"], facts["to_revision"])
     return (
-        f"Rehearsal {status}, on {facts['data']}, {facts['from_revision']} → {facts['to_revision']}\n\n"
-        f"{_table(('step', 'result', 'time', 'rows after it', 'detail'), rows)}\n{_bullets(findings)}{_locks(facts)}"
+        f"Rehearsal {status}, on {facts['data']}, {moved}\n\n{_table(head, rows)}\n"
+        f"{_rows(facts['steps'])}{_rules(facts.get('rules', ()))}{_bullets(findings)}{_locks(facts)}"
     )
+
+
+def _rows(steps: Iterable[Mapping[str, Any]]) -> str:
+    """The rows of each table once; a number for each step only where the steps differ."""
+    held = {one["name"]: {table: facts["rows"] for table, facts in one["tables"].items()} for one in steps if one["ok"]}
+    if not held:
+        return ""
+    tables = sorted({table for counts in held.values() for table in counts})
+    counted = {table: [counts.get(table) for counts in held.values()] for table in tables}
+    moving = {table: seen for table, seen in counted.items() if len(set(seen)) > 1}
+    steady = {table: seen[0] for table, seen in counted.items() if table not in moving}
+    words = [f"{table} {'/'.join('-' if one is None else str(one) for one in seen)}" for table, seen in moving.items()]
+    lines = [f"Rows after {'/'.join(held)} (- where there is no table): {', '.join(words)}"] if words else []
+    if full := [f"{table} {number}" for table, number in steady.items() if number]:
+        lines.append(
+            f"Rows{', the same after each step' if len(held) > 1 else f' after {next(iter(held))}'}: {', '.join(full)}"
+        )
+    if empty := [table for table, number in steady.items() if not number]:
+        lines.append(f"Without rows: {', '.join(empty)}")
+    return _bullets(lines) + "\n"
+
+
+_TRIED = {"refused": "refused, as it should be", "accepted": "**ACCEPTED**: the rule does not hold"}
+
+
+def _rules(rules: Iterable[Mapping[str, Any]]) -> str:
+    """Each rule that the migration adds, and what became of a row that breaks it."""
+    lines = [f"{one['rule']}: {_TRIED.get(one['outcome'], one['outcome'])}" for one in rules]
+    return f"New rules, each tried with a row that breaks it:\n\n{_bullets(lines)}\n" if lines else ""
+
+
+def after_migrate(facts: Mapping[str, Any]) -> str:
+    """What Django writes behind the migrations, which neither the SQL nor the rows that are counted show."""
+    tables = {table for one in facts["steps"] for table in one["tables"]}
+    if facts.get("tool") != "django" or "auth_group" not in tables:  # the migrator keeps the two tables to itself
+        return ""
+    what = "rows for new models to `auth_permission` and `django_content_type`"
+    if facts["target"]["kind"] == "postgresql":
+        return f"This run applies the SQL below alone; the next `migrate` by hand also writes {what} (post_migrate).\n"
+    return f"Applying also runs Django's post_migrate, which writes {what}; the SQL and the counts do not show them.\n"
 
 
 def _locks(facts: Mapping[str, Any]) -> str:
@@ -342,10 +385,6 @@ def _short(text: str) -> str:
     return whole if len(whole) <= 400 else f"{whole[:399]}…"
 
 
-def _counts(tables: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {facts['rows']}" for name, facts in sorted(tables.items()))
-
-
 def fenced(language: str, text: str) -> str:
     """Text as a code block that nothing in it can close."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
@@ -355,6 +394,11 @@ def fenced(language: str, text: str) -> str:
 def sql(title: str, text: str | None, missing: str) -> str:
     """SQL in a fence, or why there is none."""
     return f"**{title}**\n\n" + (fenced("sql", text) if text else f"{missing}\n")
+
+
+def patch(before: str, after: str) -> list[str]:
+    """The hunks of a unified diff of one file, without the two lines that name it; none when they are equal."""
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm=""))[2:]
 
 
 def changed(before: str, after: str) -> str:

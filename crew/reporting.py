@@ -1,7 +1,8 @@
 """A run's summary as text: every word and number comes from its recorded facts."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ def in_words(argv: Sequence[str]) -> str:
     if tuple(argv[:2]) == ("sh", "-c"):
         return argv[2]
     return " ".join((Path(argv[0]).name, *argv[1:]))
+
+
+def moved(start: str | None, goal: str | None) -> str:
+    """From where to where; of a tool that counts by app (Django) only the apps that moved."""
+    old, new = (dict.fromkeys((text or "").split(", ")) for text in (start, goal))
+    names = [name for name in (*old, *new) if name and (name in old) != (name in new)]
+    if not names or not all(re.fullmatch(r"\w+\.\w+", name) for name in names):
+        return f"{start or 'nothing'} → {goal or 'nothing'}"
+    apps = dict.fromkeys(name.split(".")[0] for name in names)
+    return "; ".join(f"{app}: {_of_app(app, names, old)} → {_of_app(app, names, new)}" for app in apps)
+
+
+def _of_app(app: str, names: Sequence[str], there: Collection[str]) -> str:
+    return ", ".join(name.split(".")[1] for name in names if name.split(".")[0] == app and name in there) or "nothing"
 
 
 def report(facts: Mapping[str, Any]) -> str:
@@ -191,7 +206,7 @@ def migration_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"{', '.join(facts['files'])}: {tried}; {facts.get('status')}"]
     if facts.get("status") == "applied":
         lines.append(
-            f"{facts['from']} → {facts['to']}" + (f", backup: {facts['backup']}" if facts.get("backup") else "")
+            moved(facts["from"], facts["to"]) + (f", backup: {facts['backup']}" if facts.get("backup") else "")
         )
     elif "command" in facts:
         by_hand = f"`{facts['command']}`" if facts["command"] else NO_COMMAND

@@ -154,8 +154,14 @@ def _by_hand(session: Session, tool: migrations.MigrationTool, facts: Mapping[st
     migrator = databases.migrator(session, tool)
     if migrator is not None and facts.get("goal"):
         with contextlib.suppress(ToolError):  # what is wrong with the files is told by the rehearsal
-            return migrator.command(applying.move(migrator, facts), direction)
-    return " ".join(tool.apply_command) if direction == "up" else ""
+            return _pointed(session, migrator.command(applying.move(migrator, facts), direction))
+    return _pointed(session, " ".join(tool.apply_command)) if direction == "up" else ""
+
+
+def _pointed(session: Session, command: str) -> str:
+    """A command with the variable that leads it to the named database: without it the tool's own settings decide."""
+    name, (before, folder, rest) = session.database_env, command.rpartition(" && ")
+    return f"{before}{folder}{name}=… {rest}" if name and command else command
 
 
 def verify(session: Session) -> tuple[str, Payload]:

@@ -32,7 +32,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
         yield session
 
 
-def reviewed(session: Session, model: str) -> Packet:
+def reviewed(session: Session, model: str, **rehearsed: Any) -> Packet:
     """The gate after a layer that wrote this model, a rehearsal that was not possible, and a review."""
     (session.clone.tree / "app/models.py").write_text(model)
     commit = git.commit(session.clone, "The data access")
@@ -43,6 +43,7 @@ def reviewed(session: Session, model: str) -> Packet:
     }
     facts |= {"status": "not rehearsed", "reason": "no sandbox", "data": "none", "sql_up": None, "sql_down": None}
     facts |= {"target": {"kind": "none", "reason": "no database was named"}, "apply_command": "alembic upgrade head"}
+    facts |= rehearsed
     journal.record(run, "rehearse", "Rehearsal", facts, None)
     journal.record(run, "review_migrations", "MigrationReview", REVIEW, None)
     return packets.build(session, "migrations")
@@ -75,3 +76,63 @@ def test_the_second_round_shows_the_request_and_what_changed_since(session: Sess
     second = reviewed(session, scenario.MODELS + "INDEX = 1\n")
     assert "## Changed since round 1" in second.text
     assert "You asked for: An index on archived, please." in second.text and "+INDEX = 1" in second.text
+
+
+def _shown(path: str, text: str) -> dict[str, Any]:
+    return {"path": path, "sha256": "ab" * 32, "text": text, "gone": False}
+
+
+def test_what_decides_stands_first_and_other_code_last_as_what_changed_in_it(session: Session) -> None:
+    model = scenario.MODELS + "INDEX = 1\n"
+    migration = "".join(f"line_{number} = {number}\n" for number in range(600))
+    executed = [_shown("app/models.py", model), _shown("app/ops.py", "NEW = 'every line'\n")]
+    packet = reviewed(
+        session,
+        model,
+        files=[_shown("m/2.py", migration)],
+        executed=executed,
+        sql_up="ALTER TABLE a;",
+        sql_down="DROP b;",
+    )
+    text = packet.text
+    order = [
+        "`m/2.py`: new migration",
+        "`app/ops.py`: executed",
+        "ALTER TABLE a;",
+        "DROP b;",
+        "## Impact, risks, rollback",
+    ]
+    order += [
+        "## Rehearsal",
+        "## Tests",
+        "## The migrations, whole",
+        "line_599 = 599",
+        "executed when applying",
+        "+INDEX = 1",
+    ]
+    places = [text.index(one) for one in order]
+    assert places == sorted(places)
+    assert "from sqlalchemy import Boolean" in scenario.MODELS  # control: the file has more lines than changed
+    assert "from sqlalchemy import Boolean" not in text and "**app/models.py** (changed" in text
+    assert "**app/ops.py** (new" in text and "NEW = 'every line'" in text
+
+
+def test_a_long_new_file_is_bounded_aloud_and_still_bound_to_its_last_line(session: Session) -> None:
+    def gate(last: str) -> Packet:
+        text = "".join(f"n = {number}\n" for number in range(packets.EXECUTED_LINES + 50)) + last
+        return reviewed(session, scenario.MODELS, executed=[_shown("app/long.py", text)])
+
+    one, other = gate("LAST = 1\n"), gate("LAST = 2\n")
+    assert "LAST" not in one.text and "**51 more lines are not shown here.**" in one.text
+    assert f"show {git.head(session.clone)}:app/long.py`" in one.text
+    assert one.digest != other.digest and one.bound["record"] != other.bound["record"]
+
+
+def test_django_writes_more_than_its_migrations_show(session: Session) -> None:
+    step = {"name": "up", "ok": True, "seconds": 1.0, "detail": "", "tables": {"auth_group": {"rows": 0}}}
+    more = {"tool": "django", "steps": [step], "from_revision": "a.0001_x", "to_revision": "a.0002_y", "segments": []}
+    sqlite = {"kind": "sqlite", "path": "app.db"}
+    assert "Django's post_migrate, which writes" in reviewed(session, scenario.MODELS, target=sqlite, **more).text
+    assert "post_migrate" not in reviewed(session, scenario.MODELS, target=sqlite, **{**more, "tool": "alembic"}).text
+    bare = {**more, "steps": [{**step, "tables": {"notes": {"rows": 0}}}]}
+    assert "post_migrate" not in reviewed(session, scenario.MODELS, target=sqlite, **bare).text

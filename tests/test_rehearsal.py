@@ -134,6 +134,23 @@ def test_a_column_that_cannot_be_null_fails_on_rows(sandbox: Sandbox, shop: Path
     assert "[parameters:" not in found.steps[0].detail
 
 
+def test_rules_of_a_new_table_are_tried_with_rows_that_break_them(sandbox: Sandbox, shop: Path, tmp_path: Path) -> None:
+    columns = "sa.Column('id', sa.Integer, primary_key=True), sa.Column('stars', sa.Integer, nullable=False)"
+    keys = "sa.Column('user_id', sa.Integer, sa.ForeignKey('users.id'), nullable=False), sa.UniqueConstraint('user_id')"
+    add(
+        shop,
+        f"op.create_table('reviews', {columns}, {keys}, sa.CheckConstraint('stars BETWEEN 1 AND 5'))",
+        "op.drop_table('reviews')",
+    )
+    found = tried(sandbox, shop, live=database(tmp_path))
+    assert {one.rule: one.outcome for one in found.rules} == {
+        "reviews: stars between 1 and 5": "refused",
+        "reviews.user_id references users": "refused",
+        "reviews (user_id) unique": "refused",
+    }
+    assert found.status == "passed" and found.findings == ()
+
+
 def test_a_url_written_into_env_is_noticed(sandbox: Sandbox, shop: Path) -> None:
     env = shop / "migrations/env.py"
     env.write_text(env.read_text().replace("url = os.environ", 'url = "sqlite:///other.db" or os.environ'))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import scenario
 
-from backend_crew.crew import artifacts, render
+from backend_crew.crew import artifacts, render, reporting
 from backend_crew.crew.artifacts import ARTIFACTS, Answers, Design
 
 ANALYSIS: dict[str, Any] = scenario.ANALYSIS
@@ -133,9 +133,38 @@ REHEARSAL: dict[str, Any] = {
 def test_a_rehearsal_says_how_it_went_step_by_step() -> None:
     shown = render.rehearsal(REHEARSAL)
     assert "Rehearsal passed, on copy of the database, 0001 → 0002" in shown
-    assert "| up | ok | 0.1 s | notes 3, users 0 |" in shown
-    assert "| down | FAILED | 0.1 s |  | no such column |" in shown
+    assert "| up | ok | 0.1 s |  |" in shown and "- Rows after up: notes 3\n- Without rows: users\n" in shown
+    assert "| down | FAILED | 0.1 s | no such column |" in shown
     assert "error: rows are lost" in shown
+
+
+def test_the_rows_of_a_table_are_told_once() -> None:
+    held = {"notes": {"rows": 3}, "users": {"rows": 0}}
+    legs = (("up", {**held, "stars": {"rows": 0}}), ("down", held), ("up again", {**held, "stars": {"rows": 1}}))
+    steps = [{"name": name, "ok": True, "seconds": 1.0, "tables": tables, "detail": ""} for name, tables in legs]
+    shown = render.rehearsal({**REHEARSAL, "steps": steps})
+    assert "| step | result | time |\n" in shown  # no step has a detail
+    assert "- Rows after up/down/up again (- where there is no table): stars 0/-/1\n" in shown
+    assert (
+        shown.count("notes 3") == 1 and "the same after each step: notes 3" in shown and "Without rows: users" in shown
+    )
+
+
+def test_each_new_rule_says_what_became_of_a_row_that_breaks_it() -> None:
+    outcomes = {"a (b) unique": "refused", "a.b references c": "accepted", "a: x > 0": "not tried: too few rows"}
+    shown = render.rehearsal({**REHEARSAL, "rules": [{"rule": rule, "outcome": one} for rule, one in outcomes.items()]})
+    assert (
+        "- a (b) unique: refused, as it should be\n- a.b references c: **ACCEPTED**: the rule does not hold\n" in shown
+    )
+    assert "- a: x > 0: not tried: too few rows\n" in shown
+
+
+def test_of_apps_only_those_that_moved_are_named() -> None:
+    assert reporting.moved("a.0001_x, b.0001_y", "a.0001_x, b.0002_z, c.0001_w") == (
+        "b: 0001_y → 0002_z; c: nothing → 0001_w"
+    )
+    assert reporting.moved("ab12, cd34", "ef56") == "ab12, cd34 → ef56"
+    assert reporting.moved(None, "0001") == "nothing → 0001"
 
 
 def test_a_rehearsal_that_failed_or_never_was_does_not_read_like_one_that_passed() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import pytest
 
 from backend_crew.tools.facts import DatabaseFacts, TableFacts
-from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE
+from backend_crew.tools.migrators.protocol import POSTGRESQL, SQLITE, Script
 from backend_crew.tools.rehearsal_findings import of_violation
-from backend_crew.tools.violations import Violation, violations
+from backend_crew.tools.violations import ACCEPTED, REFUSED, Violation, laid, tried, violations
 
 USERS = ("column users.id INTEGER NOT NULL PK 1", "column users.name TEXT", "column users.age INTEGER", "table users")
 TEAMS = ("column teams.id INTEGER NOT NULL PK 1", "table teams")
@@ -104,3 +104,67 @@ def test_what_an_upgrade_does_with_such_rows_is_told() -> None:
         "info",
         "the upgrade goes through on the new rule users (name) unique, where two have the same name",
     )
+
+
+NOTES = (
+    "check notes: stars > 0",
+    "check notes: 1 = 1",
+    "column notes.flag BOOL NOT NULL",
+    "column notes.id INTEGER NOT NULL PK 1",
+    "column notes.stars INTEGER",
+    "column notes.user_id INTEGER",
+    "foreign key notes references users update NO ACTION delete NO ACTION: user_id>id",
+    "table notes",
+    "unique on notes (user_id)",
+    "unique one_flag on notes (stars) create unique index one_flag on notes (stars) where flag",
+)
+
+
+def _notes(rules: str) -> dict[str, str]:
+    """What becomes of the rules that a new table brings, on a database that holds to these."""
+    up = DatabaseFacts(
+        (),
+        (*USERS, *NOTES),
+        {"users": TableFacts(3, {}), "notes": TableFacts(2, {"id": 2, "stars": 2, "user_id": 2, "flag": 2})},
+        {},
+    )
+    before = facts(*USERS, rows={"users": 3})
+
+    def run(script: Script) -> tuple[bool, str]:
+        database = people()
+        database.executescript(
+            f"PRAGMA foreign_keys=ON;"
+            f"CREATE TABLE notes (id INTEGER PRIMARY KEY, stars INTEGER, user_id INTEGER, flag BOOL{rules});"
+            "INSERT INTO notes VALUES (1, 3, 1, 0), (2, 4, 2, 0);"
+        )
+        if rules:
+            database.execute("CREATE UNIQUE INDEX one_flag ON notes (stars) WHERE flag")
+        try:
+            database.executescript(f"BEGIN; {script.text} COMMIT;")
+        except sqlite3.Error as error:
+            return False, str(error)
+        return True, ""
+
+    return {one.rule: one.outcome for one in tried(laid(before, up, SQLITE), up, run)}
+
+
+def test_the_rules_of_a_new_table_are_tried_on_what_the_upgrade_left() -> None:
+    found = _notes(", CHECK (stars > 0), UNIQUE (user_id), FOREIGN KEY (user_id) REFERENCES users (id)")
+    assert found.pop("notes: 1 = 1").startswith("not tried: no row that breaks it")
+    assert found == {
+        "notes: stars > 0": REFUSED,
+        "notes.user_id references users": REFUSED,
+        "notes (user_id) unique": REFUSED,
+        "notes (stars) unique where flag": REFUSED,
+    }
+
+
+def test_a_rule_that_does_not_hold_is_told_as_accepted_and_one_without_rows_as_not_tried() -> None:
+    found = _notes("")
+    assert found["notes: stars > 0"] == found["notes (user_id) unique"] == ACCEPTED
+    assert found["notes.user_id references users"] == ACCEPTED
+    up = DatabaseFacts((), (*USERS, *NOTES), {"users": TableFacts(3, {}), "notes": TableFacts(1, {"user_id": 1})}, {})
+    outcomes = [
+        one.outcome for one in tried(laid(BEFORE, up, SQLITE), up, lambda _: (True, "")) if "unique" in one.rule
+    ]
+    assert outcomes and all(one.startswith("not tried: too few rows") for one in outcomes)

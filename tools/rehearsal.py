@@ -33,13 +33,14 @@ from backend_crew.tools.sandbox import NoSandbox
 from backend_crew.tools.scratches import Place, scratch_of
 from backend_crew.tools.sources import Source
 from backend_crew.tools.trace_findings import rewrites
-from backend_crew.tools.violations import violations
+from backend_crew.tools.violations import Laid, Rule, laid, tried, violations
 
 COPY = "copy of the database"
 SCHEMA = "generated rows in a copy of the schema"
 GENERATED = "generated rows"
 NOTHING = "no rows, as nothing was there before"
 _VIOLATIONS = 6  # each costs a run of the tool
+_RULES = 12  # each costs a program in a box
 _ELSEWHERE = (
     "the migration tool ended without an error, but the database it was led to is not where it should be: "
     "the repository's code seems to take its URL from elsewhere. Name the variable it reads"
@@ -77,6 +78,7 @@ class Rehearsal:
     dialect: str = SQLITE
     trace: tuple[Traced, ...] = ()  # PostgreSQL: what each statement locked and rewrote
     change: SchemaChange | None = None  # what the upgrade did to the schema
+    rules: tuple[Rule, ...] = ()  # what the upgrade adds, each tried on what it left with a row that breaks it
     added_only: bool = False  # the upgrade left everything that was there as it was, rows and values too
 
 
@@ -229,6 +231,9 @@ class _Rehearsing:
             steps = self._legs(scratch)
             up, down, again = (self.seen.get(name) for name in ("up", "down", "up again"))
             scripts = scripts_of() if before and up else _Scripts({})
+            rules = laid(before, up, plan.dialect) if before and up and all(step.ok for step in steps) else ()
+            if rules:
+                scratch.save(self.private / "left")
         failed = [(step.name, reason_in(step.detail)) for step in steps if not step.ok]
         findings += [Finding("error", f"the step {name!r} fails: {why}") for name, why in failed]
         if before and up:
@@ -270,6 +275,7 @@ class _Rehearsing:
             dialect=plan.dialect,
             trace=scripts.traced,
             change=SchemaChange.between(before.schema, up.schema, major) if before and up else None,
+            rules=self._tried(rules),
             added_only=before is not None and up is not None and added_only(before, up),
         )
 
@@ -415,6 +421,30 @@ class _Rehearsing:
             text = f"{len(found) - _VIOLATIONS} more new rules were not tried with rows that break them"
             findings.append(Finding("info", text))
         return findings
+
+    def _tried(self, rules: Sequence[Laid]) -> tuple[Rule, ...]:
+        """Rows that break each new rule, put into what the upgrade left, in a box of its own; filled where it is empty."""
+        if not rules:
+            return ()
+        filled = self.private / "left-filled"
+        first = (Segment("PRAGMA foreign_keys=ON;\n", False),) if self.plan.dialect == SQLITE else ()
+        try:
+            with self._scratch("rules", code=False) as scratch:
+                scratch.load(self.private / "left")
+                scratch.fill(self.migrator)
+                scratch.save(filled)
+                found = scratch.facts(self.migrator)
+
+                def run(script: Script) -> tuple[bool, str]:
+                    done = scratch.execute(Script((*first, *script.segments)))
+                    if done.ok:
+                        scratch.load(filled)
+                    return done.ok, excerpt(done)
+
+                more = tuple(Rule(one.text, f"not tried: more than {_RULES} rules are new") for one in rules[_RULES:])
+                return (tried(rules[:_RULES], found, run) if found else ()) + more
+        except ToolError as error:
+            return tuple(Rule(one.text, f"not tried: {error}") for one in rules)
 
     def _made(self, base: Path, script: Script, target: Path, name: str) -> bool:
         """Whether a script could be run on the base; `target` holds the outcome."""
