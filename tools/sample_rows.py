@@ -18,6 +18,7 @@ ROWS = 3  # an ordinary one, one with edge values, one with NULL wherever it is 
 # With a gap, as wherever a row was ever deleted: the number of rows is no free key.
 NUMBERS = (1, 2, 4)
 _TAME = 2  # the variant without edge values, for tables whose CHECK refuses them
+_BARE = 4  # the same with nothing wherever that is allowed, and the first of listed values: columns can hang together
 _DEADLINE_S = 20.0
 _UNICODE = "Zoë O'Brien — 東京 🎉 %s"
 _MOMENTS = ("2024-02-29 23:59:59.999999", "1999-12-31 00:00:00.000000", "2038-01-19 03:14:08.000000")
@@ -75,7 +76,7 @@ def _fill_table(connection: sqlite3.Connection, table: _Table) -> str | None:
     marks = ", ".join("?" for _ in table.columns)
     added, reason = 0, "no value fits"
     for row in range(ROWS):
-        for variant in (row, _TAME + 1):
+        for variant in (row, _TAME + 1, _BARE):
             values = _row(connection, table, row, variant)
             try:
                 connection.execute(
@@ -93,11 +94,11 @@ def _fill_table(connection: sqlite3.Connection, table: _Table) -> str | None:
 def _row(connection: sqlite3.Connection, table: _Table, row: int, variant: int) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for column in table.columns:
-        nothing = variant == _TAME and not column.required
+        nothing = variant in (_TAME, _BARE) and not column.required
         values[column.name] = None if nothing else _value(column, row, variant)
     for reference in table.references:
         required = any(column.required for column in table.columns if column.name in reference.columns)
-        if variant == _TAME and not required:
+        if variant in (_TAME, _BARE) and not required:
             continue
         parent = _parent(connection, table, reference, row)
         if parent is None and reference.table == table.name and len(reference.columns) == 1:
@@ -124,7 +125,7 @@ def _parent(connection: sqlite3.Connection, table: _Table, reference: _Reference
 def _value(column: _Column, row: int, variant: int) -> Value:
     """A value for one cell; `variant` 1 is the edge one, above 2 a tame one."""
     if column.literals:
-        literal = column.literals[row % len(column.literals)]
+        literal = column.literals[0 if variant == _BARE else row % len(column.literals)]
         return literal[1:-1].replace("''", "'") if literal.startswith("'") else float(literal)
     if any(word in column.kind for word in ("DATE", "TIME")):
         return _moment(column.kind, row)

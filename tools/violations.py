@@ -26,21 +26,26 @@ class Violation:
 REFUSED, ACCEPTED = "refused", "accepted"
 # How the lines of added rules begin, and how both engines say that such a rule refused a row.
 _KINDS = {
-    "column": re.compile(r"NOT NULL constraint|not-null constraint"),
-    "unique": re.compile(r"UNIQUE constraint|unique constraint"),
-    "foreign key": re.compile(r"FOREIGN KEY constraint|foreign key constraint"),
-    "check": re.compile(r"CHECK constraint|check constraint|exclusion constraint"),
+    "column": ("NOT NULL constraint", "not-null constraint"),
+    "unique": ("UNIQUE constraint", "unique constraint"),
+    "foreign key": ("FOREIGN KEY constraint", "foreign key constraint"),
+    "check": ("CHECK constraint", "check constraint"),
 }
+_WAYS = 8
 _PARTIAL = re.compile(r"unique \S+ on (?P<table>.+?) \((?P<columns>[^()]+)\).* where (?P<condition>.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Laid:
-    """A rule that an upgrade adds, and ways to break it."""
+    """A rule that an upgrade adds, and ways to break it in a table of at least so many rows.
+
+    `said` are the words of which a database that holds to this very rule uses one.
+    """
 
     text: str
-    kind: str
+    said: tuple[str, ...]
     table: str
+    rows: int
     scripts: tuple[Script, ...]
 
 
@@ -61,57 +66,77 @@ def violations(before: DatabaseFacts, up: DatabaseFacts, dialect: str) -> tuple[
 
 def laid(before: DatabaseFacts, up: DatabaseFacts, dialect: str) -> tuple[Laid, ...]:
     """Every rule that an upgrade adds, on new tables too; what a new table's own columns demand of NULL is left out."""
-    found: list[Laid] = []
-    for line in up.schema:
-        kind = next((kind for kind in _KINDS if line.startswith(kind)), "")
-        if line in before.schema or not kind:
-            continue
-        # NOT NULL counts where a column was there; the rest can be tried on what the upgrade made
-        ways = list(_of_line(line, before if kind == "column" else up, dialect))
-        if match := _PARTIAL.match(line):
-            ways = list(_partly_unique(match["table"], match["columns"].split(", "), match["condition"], up, dialect))
-        if not ways and kind != "column":
-            found.append(Laid(line, kind, "", ()))
-        table = _table(line, up)
-        scripts = tuple(script for one in ways for script in one.scripts)
-        if kind != "unique":  # every row with the same value would break a key first
-            scripts = tuple(_one_row(script, table, dialect) for script in scripts)
-        found += [Laid(one.rule, kind, table, scripts) for one in ways]
-    return tuple(found)
+    lines = [line for line in up.schema if line not in before.schema]
+    found = [(line, kind) for line in lines for kind in _KINDS if line.startswith(f"{kind} ")]
+    return tuple(rule for line, kind in found if (rule := _laid(line, kind, before, up, dialect)))
+
+
+def _laid(line: str, kind: str, before: DatabaseFacts, up: DatabaseFacts, dialect: str) -> Laid | None:
+    # NOT NULL counts where a column was there; the rest can be tried on what the upgrade made
+    ways = list(_of_line(line, before if kind == "column" else up, dialect))
+    if match := _PARTIAL.match(line):
+        ways = list(_partly_unique(match["table"], match["columns"].split(", "), match["condition"], up, dialect))
+    if not ways:
+        return None if kind == "column" else Laid(line, (), "", 0, ())
+    (one,) = ways
+    spot = line.partition(" on ")[2] if kind == "unique" else line.removeprefix(f"{kind} ")
+    named = [name for name in up.tables if spot.startswith((f"{name} ", f"{name}.", f"{name}:"))]
+    table = max(named, key=len, default="")
+    said = _KINDS[kind]
+    if kind == "unique":
+        columns = [column.removesuffix(" desc") for column in spot.removeprefix(f"{table} (").split(")")[0].split(", ")]
+        keys = ", ".join(f"{table}.{column}" for column in columns)
+        return Laid(
+            one.rule, (f"UNIQUE constraint failed: {keys}\n", f"Key ({', '.join(columns)})="), table, 2, one.scripts
+        )
+    scripts = one.scripts
+    if kind == "check":
+        scripts = tuple(_check_alone(table, spot.removeprefix(f"{table}: "), up, dialect))
+    elif kind == "foreign key":  # every row with the same value would break a key first
+        scripts = tuple(_script(f"{script.text.rstrip(chr(10) + ';')}{_first(table, dialect)}") for script in scripts)
+    return Laid(one.rule, said, table, 1, scripts)
+
+
+def _first(table: str, dialect: str) -> str:
+    """The condition that leaves one row of a table."""
+    row = "rowid" if dialect == SQLITE else "ctid"
+    return f" WHERE {row} = (SELECT {row} FROM {_quoted(table)} LIMIT 1)"
+
+
+def _check_alone(table: str, condition: str, up: DatabaseFacts, dialect: str) -> Iterator[Script]:
+    """Changes of one row that break this CHECK and keep the others of its table, which is shown before they are made."""
+    name, columns = _quoted(table), list(up.tables[table].non_null)
+    others = [line.removeprefix(f"check {table}: ") for line in up.schema if line.startswith(f"check {table}: ")]
+    kept = "".join(
+        f" AND coalesce(({one}), TRUE)" for one in others if one != condition and not one.startswith("EXCLUDE")
+    )
+    for column in _named(condition, columns):
+        for value in (*(_NUMBERS if _NUMBER.search(_type(_line_of(up, table, column))) else _TEXTS), "NULL"):
+            row = ", ".join(f"{value if one == column else _quoted(one)} AS {_quoted(one)}" for one in columns)
+            changed = f"(SELECT {row} FROM {name}{_first(table, dialect)}) AS {_quoted(table.rpartition('.')[2])}"
+            proof = _proof(f"EXISTS (SELECT 1 FROM {changed} WHERE NOT ({condition}){kept})", dialect)
+            yield _script(f"SELECT {proof}", f"UPDATE {name} SET {_quoted(column)} = {value}{_first(table, dialect)}")
 
 
 def tried(rules: Sequence[Laid], filled: DatabaseFacts, run: Callable[[Script], tuple[bool, str]]) -> tuple[Rule, ...]:
     """What a database that the upgrade left, filled, makes of a row that breaks each rule; `run` undoes what went through."""
-    return tuple(_tried(rule, filled, run) for rule in rules)
+    return tuple(Rule(rule.text, _outcome(rule, filled, run)) for rule in rules)
 
 
-def _tried(rule: Laid, filled: DatabaseFacts, run: Callable[[Script], tuple[bool, str]]) -> Rule:
+def _outcome(rule: Laid, filled: DatabaseFacts, run: Callable[[Script], tuple[bool, str]]) -> str:
     table = filled.tables.get(rule.table)
-    if not rule.scripts:
-        return Rule(rule.text, "not tried: no row that breaks it could be made up")
-    if table is None or table.rows < (2 if rule.kind == "unique" else 1):
-        return Rule(rule.text, f"not tried: too few rows could be made up for {rule.table}")
-    for script in rule.scripts:
+    if rule.scripts and (table is None or table.rows < rule.rows):
+        return f"not tried: too few rows could be made up for {rule.table}"
+    why = "no row that breaks it could be made up"
+    for script in rule.scripts[:_WAYS]:
         done, said = run(script)
         if done:
-            return Rule(rule.text, ACCEPTED)
-        if _KINDS[rule.kind].search(said):
-            return Rule(rule.text, REFUSED)
-    return Rule(rule.text, "not tried: no row that breaks it could be made up")
-
-
-def _one_row(script: Script, table: str, dialect: str) -> Script:
-    """The same for one row: an UPDATE of all of them comes first in each script."""
-    update, _, rest = script.text.partition(";\n")
-    row = "rowid" if dialect == SQLITE else "ctid"
-    return Script((Segment(f"{update} WHERE {row} = (SELECT {row} FROM {_quoted(table)} LIMIT 1);\n{rest}"),))
-
-
-def _table(line: str, facts: DatabaseFacts) -> str:
-    """The table of a schema line; the longest name, as one name can begin another."""
-    spot = line.partition(" on ")[2] if line.startswith("unique") else line.split(" ", 2 if line[0] == "f" else 1)[-1]
-    named = [name for name in facts.tables if spot.startswith((f"{name} ", f"{name}.", f"{name}:"))]
-    return max(named, key=len, default="")
+            return ACCEPTED
+        if any(words in f"{said}\n" for words in rule.said):
+            return REFUSED
+        if any(words in said for kind in _KINDS.values() for words in kind):
+            why = "another rule refuses such a row first"
+    return f"not tried: {why}"
 
 
 def _of_line(line: str, before: DatabaseFacts, dialect: str) -> Iterator[Violation]:
@@ -157,15 +182,22 @@ def _partly_unique(
     """An index over some rows; a condition is mostly about a flag that is set or a value that is missing."""
     name, keys = _quoted(table), [_quoted(column.removesuffix(" desc")) for column in columns]
     facts = up.tables.get(table)
-    flags = [one for one in _named(condition, facts.non_null if facts else ()) if _quoted(one) not in keys]
-    set_to = {one: "TRUE" if "BOOL" in _type(_line_of(up, table, one)).upper() else "NULL" for one in flags}
-    changes = ", ".join([_same(name, keys), *(f"{_quoted(one)} = {value}" for one, value in set_to.items())])
+    named = [one for one in _named(condition, facts.non_null if facts else ()) if _quoted(one) not in keys]
+    values = {one: _meant(condition, one, _type(_line_of(up, table, one))) for one in named}
+    changes = ", ".join([_same(name, keys), *(f"{_quoted(one)} = {value}" for one, value in values.items())])
     proof = _proof(f"((SELECT count(*) FROM {name} WHERE {condition}) > 1)", dialect)
     rule, rows = (
         f"{table} ({', '.join(columns)}) unique where {condition}",
         f"two have the same {' and '.join(columns)}",
     )
     yield Violation(rule, rows, "", (_script(f"UPDATE {name} SET {changes}", f"SELECT {proof}"),))
+
+
+def _meant(condition: str, column: str, kind: str) -> str:
+    """The value that a condition most likely asks of a column."""
+    if match := re.search(rf"\b{re.escape(column)}\b\W*=\s*('(?:[^']|'')*'|\d+)", condition, re.IGNORECASE):
+        return match[1]
+    return "TRUE" if "BOOL" in kind.upper() else "NULL"
 
 
 def _same(table: str, keys: Sequence[str]) -> str:
