@@ -1,6 +1,7 @@
 """Markdown on a terminal without losing any of it: what a person decides about is all that was hashed."""
 
 import io
+import itertools
 import re
 from collections import Counter
 from typing import ClassVar
@@ -16,15 +17,45 @@ from backend_crew.crew.plaintext import literal, safe
 _FENCE = re.compile(r"(?m)^\s*`{3,}(yaml|sql|diff|mermaid)?\s*$")
 
 
+#: The share of the screen that a column of paths may take.
+_ROOM = 0.45
+
+
 class _WholeTable(TableElement):
-    """A table whose long words are broken; rich would cut file names off."""
+    """A table whose long words are broken, paths at their slashes; rich would cut file names off."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for part in super().__rich_console__(console, options):
             if isinstance(part, Table):
-                for column in part.columns:
-                    column.overflow = "fold"
+                _with_room(part, int(options.max_width * _ROOM))
             yield part
+
+
+def _with_room(table: Table, most: int) -> None:
+    """Lets every word be broken, and gives the first column of paths the room that they need, up to `most`."""
+    for column in table.columns:
+        column.overflow = "fold"
+    for column in table.columns:
+        cells = [cell for cell in column.cells if isinstance(cell, Text)]
+        if longest := max((len(word) for cell in cells for word in cell.plain.split() if "/" in word), default=0):
+            column.width = min(longest, most)
+            column._cells = [
+                _at_slashes(cell, column.width) if isinstance(cell, Text) else cell for cell in column.cells
+            ]
+            return
+
+
+def _at_slashes(cell: Text, width: int) -> Text:
+    """The cell with line ends behind slashes, so that no path is wider than `width` unless one of its names is."""
+    ends = []
+    for word in re.finditer(r"\S+", cell.plain):
+        start = word.start()
+        slashes = [start + match.end() for match in re.finditer("/", word[0])]
+        for slash, following in itertools.pairwise([*slashes, word.end()]):
+            if following - start > width and slash > start:
+                ends.append(slash)
+                start = slash
+    return Text("\n").join(cell.divide(ends)) if ends else cell
 
 
 class _Markdown(Markdown):

@@ -55,7 +55,7 @@ def _answers(session: Session) -> Packet:
 def _design(session: Session) -> Packet:
     design, requirements = session.only(Design), session.only(Requirements)
     assert design is not None
-    body = f"# Design\n\n{render.design(design)}"
+    body = f"# Design\n\n{render.design(design, diagram=False)}"  # a screen shows a diagram's source alone
     if requirements:
         body += f"\n## Requirements\n\n{render.requirements(requirements)}"
     number = _round(session, "Design")

@@ -111,7 +111,7 @@ def mermaid(value: a.DataModel) -> str:
     lines = ["erDiagram"]
     for entity in value.entities:
         lines.append(f"    {_word(entity.table)} {{")
-        lines += [f"        {_word(one.type)} {_word(one.name)}" for one in entity.columns]
+        lines += [f"        {_word(one.type.partition(' (')[0])} {_word(one.name)}" for one in entity.columns]
         lines.append("    }")
     relations = [_relation(one, value) for entity in value.entities for one in entity.relations]
     return "\n".join([*lines, *dict.fromkeys(line for line in relations if line)]) + "\n"
@@ -125,10 +125,24 @@ def _relation(text: str, value: a.DataModel) -> str | None:
     match = _RELATION.match(text)
     if match is None:
         return None
-    tables = {entity.name: entity.table for entity in value.entities}
-    left, right = (_word(tables.get(match[group], match[group])) for group in (1, 4))
+    left, right = (_word(_table_named(match[group], text, value)) for group in (1, 4))
     ends = ("||" if match[2] == "1" else "}o") + "--" + ("||" if match[3] == "1" else "o{")
     return f'    {left} {ends} {right} : ""'
+
+
+_KEY = re.compile(r"\((?:\w+\.)?(\w+)\)")
+_TARGET = re.compile(r"(?:foreign key|references|fk)\W+(?:to\W+)?(\w+)[.(]", re.IGNORECASE)
+
+
+def _table_named(name: str, relation: str, value: a.DataModel) -> str:
+    """The table of an entity; of one outside the design, what the relation's column points at."""
+    tables = {entity.name: entity.table for entity in value.entities}
+    if name in tables or name in tables.values():
+        return tables.get(name, name)
+    key = _KEY.search(relation)
+    columns = [one for entity in value.entities for one in entity.columns if key and one.name == key[1]]
+    targets = [match[1] for one in columns for words in one.constraints if (match := _TARGET.search(words))]
+    return targets[0] if len(set(targets)) == 1 else name
 
 
 def _word(text: str) -> str:

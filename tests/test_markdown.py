@@ -1,6 +1,7 @@
 """Markdown on a terminal: what was hashed is what is seen."""
 
 import io
+import re
 
 import pytest
 import scenario
@@ -116,3 +117,19 @@ def test_tabs_and_lines_stay() -> None:
 )
 def test_punctuation_of_prose_is_shown_as_it_is(text: str) -> None:
     assert text.replace("`", "") in seen(text, 100)
+
+
+def test_paths_in_a_table_are_broken_at_their_slashes() -> None:
+    long = "src/flask_api_tutorial/models/widget_review.py"
+    rows = f"| `{long}` | create | {'words ' * 30} |\n| `{'x' * 90}` | create | and/or |\n"
+    text = f"| file | action | purpose |\n|---|---|---|\n{rows}"
+    wide = [line.split() for line in re.sub(r"\x1b\[[\d;]*m", "", seen(text, 120)).splitlines()]
+    assert any(line[:1] == [long] for line in wide)  # room for the whole path
+    narrow = re.sub(r"\x1b\[[\d;]*m", "", seen(text, 70))
+    firsts = [line.split()[0] for line in narrow.splitlines() if line.strip()]
+    assert "src/flask_api_tutorial/models/" in firsts and "widget_review.py" in firsts
+    assert "x" * 90 in "".join(word for word in firsts if set(word) == {"x"})  # a name without slashes is whole, too
+
+
+def test_a_design_at_the_gate_shows_tables_and_no_source_of_a_diagram() -> None:
+    assert "erDiagram" not in render.design(Design.model_validate(scenario.DESIGN), diagram=False)

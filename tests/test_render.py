@@ -99,6 +99,16 @@ def test_the_diagram_holds_names_that_a_diagram_can_hold() -> None:
     ]
 
 
+def test_the_diagram_names_tables_on_both_sides_of_a_relation() -> None:
+    key = {"name": "author_id", "type": "uuid (char(32) on SQLite)", "nullable": False}
+    column = {**key, "constraints": ["foreign key to site_user.id, on delete cascade"]}
+    relations = ["User 1-N Review (review.author_id)", "Shop 1-N Review (shop_id)"]
+    entity = {"name": "Review", "table": "review", "change": "new", "columns": [column], "relations": relations}
+    drawn = render.mermaid(artifacts.DataModel.model_validate({"entities": [entity]}))
+    assert "        uuid author_id\n" in drawn
+    assert '    site_user ||--o{ review : ""' in drawn and '    Shop ||--o{ review : ""' in drawn
+
+
 def test_files_come_from_the_facts_and_not_from_the_words() -> None:
     facts = {
         "files": [{"path": "a.py", "status": "modified", "added": 3, "removed": 1}],
