@@ -80,7 +80,7 @@ def _finished(facts: Mapping[str, Any]) -> list[str]:
     shown = sum(one["shown"] for one in facts["criteria"])
     body = [
         f"endpoints:  {endpoints}",
-        f"contract:   {reporting.contract_words(facts['checks'])}",
+        f"contract:   {reporting.contract_words(facts['checks'], facts['findings'])}",
         f"files:      {len(files)} (+{sum(one['added'] for one in files)} -{sum(one['removed'] for one in files)})",
         *(f"migration:  {line}" for line in reporting.migration_lines(facts["migrations"])),
         *(f"tests:      {line}" for line in reporting.test_lines(facts["tests"])),

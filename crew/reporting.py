@@ -6,9 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backend_crew.tools.honesty.examine import Bounds
+from backend_crew.tools.literal_difference import parted
+
 NO_COMMAND = "no command is known for these files; run them with the program that ran the earlier ones"
 #: Outcome of a test that ran with others, where only the exit code of all is known.
 UNKNOWN = "outcome not known"
+_MUTANTS = Bounds().mutants
 
 
 def in_words(argv: Sequence[str]) -> str:
@@ -37,7 +41,7 @@ def report(facts: Mapping[str, Any]) -> str:
     parts = [f"# Report: {facts['title']}\n", f"**{facts['status']}**{': ' + facts['why'] if facts['why'] else ''}\n"]
     parts.append(
         "## Endpoints (new and changed)\n\n"
-        + f"As the approved contract has them. The code: {contract_words(facts['checks'])}\n\n"
+        + f"As the approved contract has them. The code: {contract_words(facts['checks'], facts['findings'])}\n\n"
         + _lines(f"`{one['method']} {one['path']}` {one['summary']}" for one in facts["endpoints"])
     )
     parts.append("## Models\n\n" + _lines(facts["entities"]))
@@ -51,7 +55,7 @@ def report(facts: Mapping[str, Any]) -> str:
         parts.append(f"## New dependencies\n\n- {', '.join(packages)}: {status}\n")
     parts.append("## Migrations\n\n" + _lines(migration_lines(facts["migrations"])))
     parts.append("## Tests\n\n" + _lines(test_lines(facts["tests"])))
-    parts.append("## Checks beside the tests\n\n" + _lines(check_lines(facts["checks"])))
+    parts.append("## Checks beside the tests\n\n" + _lines(check_lines(facts["checks"], facts["findings"])))
     rows = [f"{_shown(one)} **{one['id']}** {one['text']}" + _tests_of(one) for one in facts["criteria"]]
     parts.append("## Acceptance criteria\n\n" + _lines(rows))
     parts.append(
@@ -94,19 +98,26 @@ def report(facts: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def contract_words(checks: Mapping[str, Any]) -> str:
-    """How the interface of the code stands to the approved contract."""
+def contract_words(checks: Mapping[str, Any], found: Sequence[Mapping[str, Any]] = ()) -> str:
+    """How the interface of the code stands to the approved contract; `found` are the findings about the change."""
     one = checks.get("contract") or {"status": "not compared", "reason": "no check was made"}
     source = f", read from {one['source']} ({one['framework']})" if one.get("framework") else ""
-    return f"{one['status']}: {one['reason']}{source}"
+    words = f"{one['status']}: {one['reason']}"
+    if one["status"] == "same" and any(_unsaid(finding) for finding in found):
+        words = "same, as far as the built interface states it"
+    return f"{words}{source}"
 
 
-def check_lines(checks: Mapping[str, Any]) -> list[str]:
+def _unsaid(one: Mapping[str, Any]) -> bool:
+    return one["check"] == "contract" and "the built API does not say what the contract promises" in one["text"]
+
+
+def check_lines(checks: Mapping[str, Any], found: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """What each check did, or why it did nothing."""
     if not checks:
         return ["none was made"]
     seen = checks["security"]
-    lines = [f"mutation: {_mutation_words(checks['mutation'])}", f"contract: {contract_words(checks)}"]
+    lines = [f"mutation: {_mutation_words(checks['mutation'])}", f"contract: {contract_words(checks, found)}"]
     lines += _application_lines(checks["application"])
     lines.append(
         f"security rules: {seen['files']} changed files looked at; {seen['already_there']} findings were there before"
@@ -116,15 +127,25 @@ def check_lines(checks: Mapping[str, Any]) -> list[str]:
 
 def _mutation_words(facts: Mapping[str, Any]) -> str:
     tried = facts["killed"] + facts["survived"] + facts["unknown"]
-    why = f"; {facts['reason']}" if facts["reason"] else ""
+    reason = facts["reason"]
     if not tried:
-        return f"not run{why}"
+        return f"not run{f'; {reason}' if reason else ''}"
     unknown = f", {facts['unknown']} not known" if facts["unknown"] else ""
-    left = "".join(f"\n  - not noticed: {one['path']}:{one['line']} {one['change']}" for one in facts["survivors"][:10])
+    if reason == f"{tried} of {facts['possible']} mutants were tried":
+        why = "" if tried >= _MUTANTS else " (time was up)"
+    else:
+        why = f"; {reason}" if reason else ""
+    left = "".join(f"\n  - not noticed: {one['path']}:{one['line']} {_fault(one)}" for one in facts["survivors"][:10])
     return (
-        f"{tried} of {facts['possible']} small faults made in the changed lines: {facts['killed']} noticed by a test, "
-        f"{facts['survived']} not{unknown}{why}{left}"
+        f"{tried} of {facts['possible']} possible small faults in the changed lines were tried: {facts['killed']} noticed "
+        f"by a test, {facts['survived']} not{unknown}{why}{left}"
     )
+
+
+def _fault(one: Mapping[str, Any]) -> str:
+    """What was put in place of what, on one line."""
+    was, arrow, now = one["change"].rpartition(" → ")
+    return f"{arrow}".join(parted(was, now)) if arrow else one["change"]
 
 
 def _application_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from backend_crew.crew.plaintext import literal, visible
 from backend_crew.crew.rows import Decision
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
+from backend_crew.tools.honesty.testpaths import is_test_path
 
 Payload = dict[str, Any]
 
@@ -130,7 +131,11 @@ def _changed_since(session: Session) -> dict[str, list[str]]:
     if row is not None:
         seen["the migration gate"] = str(gates.packet_of(row).bound["commit"])
     changed = {
-        what: [one.path for one in git.changes(session.clone, then) if not one.path.startswith("specs/")]
+        what: [
+            one.path
+            for one in git.changes(session.clone, then)
+            if not one.path.startswith("specs/") and not is_test_path(one.path)  # tests are always written later
+        ]
         for what, then in seen.items()
     }
     return {what: paths for what, paths in changed.items() if paths}

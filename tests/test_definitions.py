@@ -176,3 +176,38 @@ def test_a_longer_all_and_prose_are_no_alterations() -> None:
     assert altered(old, {"m.py": '__all__ = ["a", "b"]\n', "README.md": "new\n"}) == ()
     names = [one.name for one in altered(old, {"m.py": '__all__ = ["b"]\n'})]
     assert names == ["README.md", "__all__"]
+
+
+MENU = (
+    "MENU = {'title': 'Administration', 'sidebar': [{'title': 'Users', 'items': [{'title': 'All users', 'link': link('users')}"
+    "%s]}, {'title': 'Background tasks', 'collapsible': %s}]%s}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [
+        (
+            (", {'title': 'Addresses'}", "True", ""),
+            "1 entry added ({'title': 'Addresses'} in ['sidebar'][0]['items'])",
+        ),
+        (("", "False", ""), "1 entry changed (True -> False in ['sidebar'][1]['collapsible'])"),
+        (
+            (", 1, 2, 3", "True", ", 'x': 1"),
+            "4 entries added (1 in ['sidebar'][0]['items']; 2 in ['sidebar'][0]['items'] and 2 more)",
+        ),
+    ],
+)
+def test_a_long_value_is_told_by_what_was_added_or_taken_out(after: tuple[str, str, str], what: str) -> None:
+    old, new = MENU % ("", "True", ""), MENU % after
+    assert changes(old, new) == [("MENU", "assignment", f"value changed: {what}")]
+    ((_, _, back),) = changes(new, old)
+    assert back.startswith("value changed: ") and ("added" not in back or "removed" in back)
+
+
+def test_a_long_value_of_another_kind_is_shown_from_where_it_parts() -> None:
+    old, new = f"TEXT = '{'a' * 200}b'\n", f"TEXT = '{'a' * 200}c'\n"
+    ((_, _, what),) = changes(old, new)
+    assert what.startswith("value changed: …aaa") and what.endswith("b' -> …aaaaaaaaaaaaaaaaaaaac'")
+    ((_, _, what),) = changes(MENU % ("", "True", ""), "MENU = load_menu()\n")
+    assert what.endswith("-> load_menu()")

@@ -76,6 +76,7 @@ def test_what_changed_after_the_review_and_after_the_gate_is_named(session: Sess
     packet = gates.Packet(session.id, "migrations", "?", "# Migrations", {"commit": shown})
     session.journal.open_gate(session.id, "migrations", packet.as_json(), packet.digest)
     write("app/repaired.py", "repair", "ChangeSet")
+    write("tests/test_late.py", "test", "TestReport")  # tests are always written after both
     (session.clone.tree / "specs").mkdir()
     (session.clone.tree / "specs/plan.md").write_text("# Ours\n")
     assert summary._changed_since(session) == {
@@ -141,6 +142,34 @@ def test_flaky_tests_have_lines_of_their_own(facts: dict[str, Any]) -> None:
     text = reporting.report(facts)
     assert "- flaky: tests/test_a.py::test_old: sometimes passed before the change\n" in text
     assert "- flaky: tests/test_a.py::test_now: sometimes passes now\n" in text
+
+
+def test_a_contract_that_the_interface_leaves_open_is_not_called_the_same_without_a_word(facts: dict[str, Any]) -> None:
+    note = {"check": "contract", "rule": "limit", "severity": "note", "path": "a.py", "line": 1, "fix": "declare it"}
+    open_ones = [{**note, "text": "GET /a: the built API does not say what the contract promises: answer 200.a"}]
+    words = "contract: same, as far as the built interface states it, read from openapi (FastAPI)"
+    assert f"- {words}\n" in reporting.report({**facts, "findings": open_ones})
+    assert words.replace(": ", ":   ", 1) in outcome._finished({**facts, "findings": open_ones})
+    assert "same: every operation" in reporting.report({**facts, "findings": [{**note, "text": "has more"}]})
+    other = {**facts["checks"], "contract": {"status": "differs", "reason": "one operation is missing"}}
+    assert "- contract: differs: one operation" in reporting.report({**facts, "findings": open_ones, "checks": other})
+
+
+def test_small_faults_are_told_in_one_line_each() -> None:
+    long = "op.create_table(\n        'reviews',\n" + "        sa.Column('rating', sa.Integer()),\n" * 20 + "    )"
+    survivor = {"path": "a.py", "line": 3, "change": f"{long} → pass"}
+    mutation = {"killed": 3, "survived": 2, "unknown": 0, "possible": 50, "survivors": [survivor]}
+    told = reporting._mutation_words({**mutation, "reason": "5 of 50 mutants were tried"})
+    first, second = told.splitlines()
+    assert first == (
+        "5 of 50 possible small faults in the changed lines were tried: 3 noticed by a test, 2 not (time was up)"
+    )
+    assert second.startswith("  - not noticed: a.py:3 op.create_table( 'reviews', ") and second.endswith("… → pass")
+    assert len(second) < 140
+    many = {**mutation, "killed": 24, "survived": 0, "survivors": [], "reason": "24 of 50 mutants were tried"}
+    assert reporting._mutation_words(many).endswith("24 noticed by a test, 0 not")
+    assert reporting._mutation_words({**mutation, "reason": "no sandbox"}).startswith("5 of 50 possible")
+    assert "; no sandbox" in reporting._mutation_words({**mutation, "reason": "no sandbox"})
 
 
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:

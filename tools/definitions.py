@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from backend_crew.tools.literal_difference import difference, parted
 from backend_crew.tools.manifest_entries import Entry, entries
 from backend_crew.tools.python_definitions import STATEMENT, Definition, Definitions, read_definitions
 
-_SHOWN = 80
-_BEFORE = 20
+_LONG = 80
+"""Characters of a value that is told by its elements."""
 _NAMED = 8
 _DOCUMENTS = frozenset({".md", ".rst", ".txt", ".adoc"})
 
@@ -139,21 +140,9 @@ def _phrase(was: Definition, now: Definition) -> str:
 
 
 def _part(label: str, was: str, now: str) -> str:
-    before, after = (" ".join(text.split()) or "none" for text in (was, now))
-    start = _common(before, after) if max(len(before), len(after)) > _SHOWN else 0
-    return f"{label} changed: {_clip(before, start)} -> {_clip(after, start)}"
-
-
-def _common(before: str, after: str) -> int:
-    """Where two long texts are shown from: a little before they part, else both would be cut to the same words."""
-    pairs = enumerate(zip(before, after, strict=False))
-    alike = next((at for at, (one, other) in pairs if one != other), min(len(before), len(after)))
-    return max(alike - _BEFORE, 0) if alike > _SHOWN // 2 else 0
-
-
-def _clip(text: str, start: int) -> str:
-    shown = text[start : start + _SHOWN]
-    return ("…" if start else "") + (shown if start + _SHOWN >= len(text) else shown[:-1] + "…")
+    if label == "value" and max(len(was), len(now)) > _LONG and (told := difference(was, now)):
+        return f"{label} changed: {told}"
+    return f"{label} changed: {' -> '.join(parted(was, now))}"
 
 
 def _in_manifest(path: str, old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Iterator[Altered]:
