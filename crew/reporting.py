@@ -55,7 +55,10 @@ def report(facts: Mapping[str, Any]) -> str:
         parts.append(f"## New dependencies\n\n- {', '.join(packages)}: {status}\n")
     parts.append("## Migrations\n\n" + _lines(migration_lines(facts["migrations"])))
     parts.append("## Tests\n\n" + _lines(test_lines(facts["tests"])))
-    parts.append("## Checks beside the tests\n\n" + _lines(check_lines(facts["checks"], facts["findings"])))
+    parts.append(
+        "## Checks beside the tests\n\n"
+        + _lines([*check_lines(facts["checks"], facts["findings"]), *_unchecked(facts)])
+    )
     rows = [f"{_shown(one)} **{one['id']}** {one['text']}" + _tests_of(one) for one in facts["criteria"]]
     parts.append("## Acceptance criteria\n\n" + _lines(rows))
     parts.append(
@@ -123,6 +126,16 @@ def check_lines(checks: Mapping[str, Any], found: Sequence[Mapping[str, Any]] = 
         f"security rules: {seen['files']} changed files looked at; {seen['already_there']} findings were there before"
     )
     return [*lines, *(f"not looked at: {one}" for one in seen["unseen"])]
+
+
+def _unchecked(facts: Mapping[str, Any]) -> list[str]:
+    """Checks that the repository has and that nobody named for this run; of a command that runs others it is not known."""
+    check = facts["tests"].get("check")
+    word = f"not named in the check `{check['command']}`" if check else "not run"
+    return [
+        f"{word}: {one['name']} ({one['path']}:{one['line']}); name it with --check-command"
+        for one in facts.get("unchecked", ())
+    ]
 
 
 def _mutation_words(facts: Mapping[str, Any]) -> str:

@@ -31,8 +31,9 @@ def baseline(session: Session) -> tuple[str, Payload]:
     # a command that is named late is asked about the tree before the change, too
     git.reset(session.clone, session.clone.base)
     tests, check = verdict.before_change(session), verdict.run_check(session)
+    linters = verdict.linters(session)
     git.reset(session.clone, session.head())
-    return "Baseline", {**tests, "check": check, "dependencies": installed}
+    return "Baseline", {**tests, "check": check, "linters": linters, "dependencies": installed}
 
 
 def rehearse(session: Session) -> tuple[str, Payload]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from backend_crew.crew import budget, checks, findings, gates, packets, render, reporting
+from backend_crew.crew import budget, checks, findings, gates, packets, render, reporting, verdict
 from backend_crew.crew.artifacts import Analysis, ChangeSet, Design, Questions, Requirements, SecurityReview
 from backend_crew.crew.model import Status
 from backend_crew.crew.plaintext import literal, visible
@@ -87,6 +87,7 @@ def collect(session: Session, final: Mapping[str, Any]) -> Payload:
         "findings": list(final.get("findings", ())),
         "accepted": _accepted(session),
         "checks": dict(final.get("checks", {})),
+        "unchecked": verdict.unchecked(session),
         "records": _records(session),
         "dependencies": (session.payload("baseline") or {}).get("dependencies", {}),
         "gates": [

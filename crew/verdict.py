@@ -1,6 +1,7 @@
 """Test runs of the private tree, and what they mean against the run before the change."""
 
 import contextlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,14 @@ from backend_crew.crew.reporting import in_words
 from backend_crew.crew.session import Session
 from backend_crew.tools import git, testrun
 from backend_crew.tools.sandbox import Limits
+from backend_crew.tools.stack import detect
 
 LIMITS = Limits(timeout_s=600)
 #: Failing tests are run again, together and without the others; more of them at once are no matter of luck.
 RERUNS, RERUN_TESTS, RERUN_LIMITS = 2, 10, Limits(timeout_s=180)
 _RED = ("failed", "error")
+#: Runs the others.
+_HOOKS = "pre-commit"
 
 
 def run_tests(session: Session, paths: Sequence[str] = ()) -> testrun.TestRun:
@@ -98,6 +102,28 @@ def run_check(session: Session) -> dict[str, Any] | None:
         "command": in_words(argv),
         "output_tail": run.output_tail[-3000:] if run.status == "failed" else "",
     }
+
+
+def linters(session: Session) -> list[dict[str, Any]]:
+    """Linters and type checkers that the repository declares, each with the line that says so."""
+    found: dict[str, dict[str, Any]] = {}
+    for fact in detect(session.clone.tree):
+        if fact.kind == "lint" and not session.workspace.hides(fact.path):
+            found.setdefault(fact.value, {"name": fact.value, "path": fact.path, "line": fact.line})
+    return list(found.values())
+
+
+def unchecked(session: Session) -> list[dict[str, Any]]:
+    """Those of the recorded linters that this run's check command does not name."""
+    known = (session.payload("baseline") or {}).get("linters", ())
+    named = " ".join(session.run.options.get("check_command") or ())
+    if re.search(_word(_HOOKS), named):
+        return []
+    return [one for one in known if one["name"] != _HOOKS and not re.search(_word(one["name"]), named)]
+
+
+def _word(name: str) -> str:
+    return rf"(?<![\w-]){re.escape(name)}(?![\w-])"
 
 
 def check_problem(session: Session) -> str | None:

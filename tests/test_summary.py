@@ -1,5 +1,6 @@
 """What the documents of a finished run say, and what they keep to themselves."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import opened
 import pytest
 import scenario
 
-from backend_crew.crew import approvers, gates, outcome, packets, reporting, summary
+from backend_crew.crew import approvers, gates, outcome, packets, reporting, summary, verdict
 from backend_crew.crew.artifacts import Questions
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
@@ -170,6 +171,29 @@ def test_small_faults_are_told_in_one_line_each() -> None:
     assert reporting._mutation_words(many).endswith("24 noticed by a test, 0 not")
     assert reporting._mutation_words({**mutation, "reason": "no sandbox"}).startswith("5 of 50 possible")
     assert "; no sandbox" in reporting._mutation_words({**mutation, "reason": "no sandbox"})
+
+
+def test_checks_that_the_repository_has_and_nobody_named_are_in_the_report(
+    session: Session, facts: dict[str, Any]
+) -> None:
+    (session.clone.tree / "setup.cfg").write_text("[metadata]\nname = x\n[mypy]\n[flake8]\n")
+    (session.clone.tree / ".pre-commit-config.yaml").write_text("repos:\n- hooks:\n  - id: black\n")
+    journal, run = session.journal, session.id
+    journal.record(run, "baseline", "Baseline", {"linters": verdict.linters(session)}, None)
+    found = verdict.unchecked(session)
+    assert {one["name"]: one["line"] for one in found} == {"mypy": 3, "flake8": 4, "black": 3}
+    text = reporting.report({**facts, "unchecked": found})
+    part = text.split("## Checks beside the tests")[1].split("\n## ")[0]
+    assert "- not run: mypy (setup.cfg:3); name it with --check-command\n" in part
+    command = ["python", "-m", "mypy", "app"]
+    session.run = dataclasses.replace(session.run, options={**session.run.options, "check_command": command})
+    assert {one["name"] for one in verdict.unchecked(session)} == {"flake8", "black"}
+    check = {"command": "python -m mypy app", "status": "passed", "reason": "exit code 0"}
+    told = reporting.report({**facts, "tests": {**facts["tests"], "check": check}, "unchecked": found[1:2]})
+    assert f"- not named in the check `python -m mypy app`: {found[1]['name']} (" in told
+    command = ["pre-commit", "run", "--all-files"]
+    session.run = dataclasses.replace(session.run, options={**session.run.options, "check_command": command})
+    assert verdict.unchecked(session) == []
 
 
 def test_a_repair_is_in_the_report_and_that_nobody_reviewed_it(facts: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def _changes(was: ast.expr, now: ast.expr, place: str) -> Iterator[_Change]:
         assert isinstance(now, ast.List | ast.Tuple | ast.Set)
         yield from _in_sequence(was.elts, now.elts, place)
     elif isinstance(was, ast.Dict) and isinstance(now, ast.Dict) and (keyed := _keyed(was, now)):
-        yield from _in_mapping(*keyed, place)
+        yield from _in_mapping(keyed[0], keyed[1], place)
     elif isinstance(was, ast.Call) and isinstance(now, ast.Call) and ast.dump(was.func) == ast.dump(now.func):
         yield from _in_sequence(was.args, now.args, place)
         old, new = ({one.arg or "**": one.value for one in call.keywords} for call in (was, now))
