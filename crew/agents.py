@@ -7,7 +7,7 @@ from typing import Any
 from crewai import Agent, Task
 from pydantic import PrivateAttr
 
-from backend_crew.crew import checks, findings, gates, packets, permissions, prompts, stages, steps, toolbox
+from backend_crew.crew import checks, findings, gates, packets, permissions, prompts, reporting, stages, steps, toolbox
 from backend_crew.crew.artifacts import Analysis, Answers, Questions, Requirements
 from backend_crew.crew.journal import PARTIAL, canonical
 from backend_crew.crew.llm import ModelDoor, Stopped
@@ -265,4 +265,6 @@ class CodeAgent(_RunAgent):
             kind, payload = steps.STEPS[spec.code](session)
         self._stop_if_asked()
         session.journal.record(session.id, spec.name, kind, payload, None)
+        if words := reporting.outcome_words(spec.code, payload):
+            session.note("outcome", task=spec.name, words=words)
         return json.dumps(payload, default=str)

@@ -327,7 +327,7 @@ def show(run_id: str, as_json: bool) -> None:
             for one in left:
                 console.print(f"  {one['id']}: {safe(one['answer'])}", markup=False)
         console.print(f"{row.packet['question']}\n\ndigest {row.digest}", markup=False)
-        click.echo("\n" + how_to_answer(run.id, row), err=True)
+        click.echo("\n" + how_to_answer(run.id, row, shown=True), err=True)
 
 
 @cli.command()

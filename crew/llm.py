@@ -32,6 +32,7 @@ _NUDGE = (
     "That was text, and text is not recorded. Use one of the tools: go on with the work, "
     "or hand in the result with the tool `submit`."
 )
+_PROSE, _TOLD = "it wrote text and called no tool", 400
 _BROKEN = (
     "Nothing was done: the arguments of your call of `{tool}` cannot be read. {fault}. Found: {found}\n"
     "Give one JSON object with the arguments that the tool's schema names, whole, and make your calls again."
@@ -212,7 +213,9 @@ class ModelDoor(BaseLLM):
             self._note("nudged", task=self._talk.task, count=self._talk.nudges)
             if self._talk.nudges > NUDGES:
                 what = f"the model answered {self._talk.nudges} times in a form that cannot be used"
-                raise Stopped(Stop(Status.FAILED, f"{what} in task {self._talk.task!r}", task=self._talk.task))
+                last = (self._redact(complaint) if reply.tool_calls else _PROSE).splitlines()[0][:_TOLD]
+                reason = f"{what} in task {self._talk.task!r}; the last time: {last}"
+                raise Stopped(Stop(Status.FAILED, reason, task=self._talk.task))
             asked = [
                 *asked,
                 {"role": "assistant", "content": reply.content or "(nothing)"},

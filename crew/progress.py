@@ -30,9 +30,12 @@ _LINES = {
     "gate passed": "gate {gate}: {verdict} by {by}",
     "policy decided": "policy: gate {gate} decided by rule {rule}",
     "policy waits": "policy: gate {gate} waits - {why}",
+    "outcome": "{words}",
     "routed back": "sent back to {to}",
     "layer reopened": "reopened: {task}",
 }
+_PART, _OUTCOME = 200, 1_000
+"""Characters of one value in a line; an outcome names files and commands, which are of use only whole."""
 
 
 class Progress:
@@ -58,6 +61,8 @@ class Progress:
                 )
             if self._live:
                 self._live.update(self._view())
+                if kind == "outcome":  # stands above the view, and stays
+                    self._console.print(Text(_line(kind, data)), soft_wrap=True)
             elif kind in _LINES:
                 self._console.print(Text(_line(kind, data)), soft_wrap=True)
 
@@ -128,7 +133,8 @@ class Progress:
 
 
 def _line(kind: str, data: Mapping[str, Any]) -> str:
-    values = {name: safe(" ".join(str(value).split())[:200]) for name, value in data.items()}
+    most = _OUTCOME if kind == "outcome" else _PART
+    values = {name: safe(" ".join(str(value).split())[:most]) for name, value in data.items()}
     return _LINES[kind].format_map(_Blank(values)).rstrip()
 
 

@@ -248,6 +248,20 @@ def migration_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def outcome_words(step: str, payload: Mapping[str, Any]) -> str:
+    """What a person has to know at once of a step of code that ended; "" where there is nothing."""
+    status = payload.get("status")
+    if step == "baseline" and status == "failed":
+        return f"before the change: tests failed - {payload['reason']}"
+    if step != "apply" or status == "no migrations":
+        return ""
+    if status == "applied":
+        backup = f", backup: {payload['backup']}" if payload.get("backup") else ""
+        return f"applied: {moved(payload['from'], payload['to'])}{backup}"
+    why = f" - {payload['reason']}" if payload.get("reason") else ""
+    return f"migrations {status}{why}; by hand: {payload.get('command') or NO_COMMAND}"
+
+
 def test_lines(facts: Mapping[str, Any]) -> list[str]:
     """The verdict and the counts, or why there are none."""
     lines = [f"{facts.get('verdict')}: {facts.get('why')}"]

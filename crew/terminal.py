@@ -170,19 +170,21 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def how_to_answer(run: str, row: GateRow) -> str:
-    """The commands that decide at a gate from another shell."""
+def how_to_answer(run: str, row: GateRow, *, shown: bool = False) -> str:
+    """The commands that decide at a gate from another shell; whoever was `shown` it needs no command for that."""
+    show = (
+        []
+        if shown
+        else [f"backend-crew show {run}{'                      # the questions' if row.gate == 'answers' else ''}"]
+    )
     if row.gate == "answers" and row.draft:
         return f"backend-crew confirm {run}                   # or answer again\nbackend-crew resume {run}"
     if row.gate == "answers":
-        return (
-            f"backend-crew show {run}                      # the questions\n"
-            f"backend-crew answer {run} --file answers.yaml   # Q1: 2, Q2: own words, Q3: you decide\n"
-            f"backend-crew resume {run}"
-        )
+        answer = f"backend-crew answer {run} --file answers.yaml   # Q1: 2, Q2: own words, Q3: you decide"
+        return "\n".join([*show, answer, f"backend-crew resume {run}"])
     digest = row.digest[:16]
     why = " --reason TEXT" if row.gate == gates.FINDINGS else ""
-    lines = [f"backend-crew show {run}", f"backend-crew approve {run} --digest {digest}{why}"]
+    lines = [*show, f"backend-crew approve {run} --digest {digest}{why}"]
     if row.gate != gates.SCOPE.name:
         lines.append(f"backend-crew request-changes {run} --digest {digest} --reason TEXT")
     if row.gate == "design":

@@ -234,6 +234,7 @@ def test_endless_prose_stops_the_run() -> None:
     assert len(model.turns) == NUDGES + 1
     assert stop.status is Status.FAILED
     assert f"answered {NUDGES + 1} times in a form that cannot be used in task 'design'" in stop.reason
+    assert stop.reason.endswith("; the last time: it wrote text and called no tool")
 
 
 def test_prose_between_tools_does_not_add_up() -> None:
@@ -273,6 +274,8 @@ def test_arguments_that_are_never_readable_stop_the_run() -> None:
     stop = Stand(model).stop()
     assert (stop.status, len(model.turns)) == (Status.FAILED, NUDGES + 1)
     assert "in a form that cannot be used" in stop.reason
+    assert "the last time: Nothing was done: the arguments of your call of `submit` cannot be read." in stop.reason
+    assert "\n" not in stop.reason and len(stop.reason) < 600
 
 
 def test_the_same_call_for_ever_is_told_and_then_stopped() -> None:

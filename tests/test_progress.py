@@ -9,7 +9,7 @@ import pytest
 from records import make_journal
 from rich.console import Console
 
-from backend_crew.crew import roles
+from backend_crew.crew import reporting, roles
 from backend_crew.crew.journal import Journal
 from backend_crew.crew.progress import Progress
 
@@ -117,3 +117,29 @@ def test_off_a_terminal_it_is_one_plain_line_an_event(journal: Journal) -> None:
         "tests: failed - 1 of 4 tests failed",
         "sent back (1): ask - not accepted: - area 'data': ask about it",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_became_of_the_migrations_stays_on_the_screen(journal: Journal, terminal: bool) -> None:
+    progress, file = watched(journal, terminal=terminal)
+    applied = {"status": "applied", "from": "0001", "to": "0002", "backup": "/backups/notes.sqlite3"}
+    with progress.watching(RUN):
+        journal.event(RUN, "outcome", task="apply", words=reporting.outcome_words("apply", applied))
+    assert "applied: 0001 → 0002, backup: /backups/notes.sqlite3" in rows(file)
+
+
+def test_only_what_a_person_has_to_know_at_once_is_an_outcome() -> None:
+    words = reporting.outcome_words
+    waits = {
+        "status": "approved, not applied",
+        "reason": "no database was named",
+        "command": "URL=… alembic upgrade head",
+    }
+    assert words("apply", waits) == (
+        "migrations approved, not applied - no database was named; by hand: URL=… alembic upgrade head"
+    )
+    assert words("apply", {"status": "declined", "command": ""}).endswith(f"by hand: {reporting.NO_COMMAND}")
+    failed = {"status": "failed", "reason": "pytest could not load conftest.py"}
+    assert words("baseline", failed) == "before the change: tests failed - pytest could not load conftest.py"
+    silent = [("baseline", {"status": "passed"}), ("apply", {"status": "no migrations"}), ("verify", failed)]
+    assert [words(step, payload) for step, payload in silent] == ["", "", ""]

@@ -302,3 +302,5 @@ def test_the_commands_that_decide_are_named(stand: Stand, name: str, words: list
     assert [word for word in words if f"backend-crew {word}" not in said] == []
     for word in ("request-changes", "edit"):
         assert (f" {word} " in said) is (name == "design")
+    assert "backend-crew show r-1" in said
+    assert terminal.how_to_answer("r-1", row, shown=True) == "\n".join(said.splitlines()[1:])
