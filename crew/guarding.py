@@ -129,6 +129,8 @@ def _about(one: Guarded) -> Iterator[str]:
     for step in done.steps if done else ():
         yield f"{step.name:9} {'ok    ' if step.ok else 'FAILED'} {step.seconds:6.2f} s"
         yield from (f"          {line}" for line in step.detail.splitlines())
+    for rule in done.rules if done else ():
+        yield f"new rule  {rule.rule}: {rule.outcome}"
     for finding in one.findings:
         yield f"{finding.severity:8} {finding.path}:{finding.line}  {finding.rule}"
         yield f"         {finding.text}"

@@ -1,5 +1,6 @@
 """What each gate shows: built by code from the records, with everything that a decision would let happen."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -117,7 +118,7 @@ def _executed(session: Session, one: Mapping[str, Any]) -> str:
     if not lines:
         return f"{head}: no difference but in values that are not shown\n"
     left = max(len(lines) - EXECUTED_LINES, 0)
-    command = f"git --git-dir={clone.git_dir} show {git.head(clone)}:{path}"
+    command = shlex.join(["git", f"--git-dir={clone.git_dir}", "show", f"{git.head(clone)}:{path}"])
     more = f"\n**{left} more lines are not shown here.** All of it: `{command}`\n" if left else ""
     return f"{head}\n\n{render.fenced('' if old is None else 'diff', chr(10).join(lines[:EXECUTED_LINES]))}{more}"
 

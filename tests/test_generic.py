@@ -90,11 +90,12 @@ def test_a_django_repository_reaches_a_truthful_summary(tmp_path: Path, monkeypa
     assert "Migrations (django, manage.py:4): tried on a copy before you are asked" in design.text
     (gate,) = stand.person.packets("migrations")
     assert generic.ARCHIVED.rstrip() in gate.text, "the migration is shown whole"
-    by_hand = "python manage.py migrate notes 0002_note_archived"
+    by_hand = "NOTES_URL=… python manage.py migrate notes 0002_note_archived"
     assert f"Database: {database}" in gate.text and f"By hand: `{by_hand}`" in gate.text
-    assert "Rehearsal passed, on copy of the database, notes.0001_initial → notes.0002_note_archived" in gate.text
+    assert "Rehearsal passed, on copy of the database, notes: 0001_initial → 0002_note_archived" in gate.text
     assert "notes_note 2" in gate.text, "on the person's rows"
     assert "INSERT INTO django_migrations" in gate.text, "the SQL is whole"
+    assert gate.text.index("INSERT INTO django_migrations") < gate.text.index(generic.ARCHIVED.rstrip())
 
     seen = results(stand.script, "test")
     assert "the test command fails" in seen, "a red exit code goes back to the tester"

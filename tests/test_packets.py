@@ -8,7 +8,7 @@ import opened
 import pytest
 import scenario
 
-from backend_crew.crew import approvers, gates, packets
+from backend_crew.crew import approvers, gates, packets, steps
 from backend_crew.crew.gates import Packet
 from backend_crew.crew.session import Session
 from backend_crew.tools import git
@@ -136,3 +136,11 @@ def test_django_writes_more_than_its_migrations_show(session: Session) -> None:
     assert "post_migrate" not in reviewed(session, scenario.MODELS, target=sqlite, **{**more, "tool": "alembic"}).text
     bare = {**more, "steps": [{**step, "tables": {"notes": {"rows": 0}}}]}
     assert "post_migrate" not in reviewed(session, scenario.MODELS, target=sqlite, **bare).text
+
+
+def test_a_command_by_hand_names_the_variable_that_leads_it_to_the_database(session: Session) -> None:
+    name = scenario.ENV
+    assert session.database_env == name
+    assert steps._pointed(session, "alembic upgrade 0002") == f"{name}=… alembic upgrade 0002"
+    assert steps._pointed(session, "cd api && alembic upgrade 2") == f"cd api && {name}=… alembic upgrade 2"
+    assert steps._pointed(session, "") == ""
