@@ -100,3 +100,20 @@ def test_of_a_large_database_the_schema_comes_along_and_rows_are_made_up(
     found = tried(sandbox, repo, source)
     assert (found.status, found.data) == ("passed", SCHEMA), found.reason
     assert found.steps[0].tables["users"].rows > 2, "made-up rows, none of the person's"
+
+
+def test_rules_of_a_new_table_are_tried_with_rows_that_break_them(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
+    first = "-- +goose Up\nSELECT 1::int;\n"
+    table = (
+        "CREATE TABLE reviews (id serial PRIMARY KEY, user_id integer NOT NULL REFERENCES users (id),"
+        " stars integer NOT NULL CHECK (stars > 0), UNIQUE (user_id));\n"
+    )
+    second = f"-- +goose Up\n{table}-- +goose Down\nDROP TABLE reviews;\n"
+    repo = sql_projects.write(tmp_path, {"db/migrations/00001_a.sql": first, "db/migrations/00002_b.sql": second})
+    found = tried(sandbox, repo, source_of(url, repo))
+    assert found.status == "passed", found.reason
+    assert {one.rule: one.outcome for one in found.rules} == {
+        "reviews: ((stars > 0))": "refused",
+        "reviews.user_id references users": "refused",
+        "reviews (user_id) unique": "refused",
+    }

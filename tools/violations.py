@@ -86,9 +86,11 @@ def _laid(line: str, kind: str, before: DatabaseFacts, up: DatabaseFacts, dialec
     if kind == "unique":
         columns = [column.removesuffix(" desc") for column in spot.removeprefix(f"{table} (").split(")")[0].split(", ")]
         keys = ", ".join(f"{table}.{column}" for column in columns)
-        return Laid(
-            one.rule, (f"UNIQUE constraint failed: {keys}\n", f"Key ({', '.join(columns)})="), table, 2, one.scripts
-        )
+        # PostgreSQL names the index, which the line of a constraint does not: there it has to be the table's only one
+        alone = sum(other.startswith("unique") and f" on {table} (" in other for other in up.schema) == 1
+        name = line.partition(" on ")[0].removeprefix("unique").strip()
+        words = f'unique constraint "{name}"' if name else "violates unique constraint" if alone else f"UNIQUE {keys}"
+        return Laid(one.rule, (f"UNIQUE constraint failed: {keys}\n", words), table, 2, one.scripts)
     scripts = one.scripts
     if kind == "check":
         scripts = tuple(_check_alone(table, spot.removeprefix(f"{table}: "), up, dialect))
