@@ -1,13 +1,12 @@
 """What code checks before a hand-in counts; each check returns facts or raises ToolRetry naming every problem."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from backend_crew.crew import choosing, examination, grounding, stages
+from backend_crew.crew import choosing, grounding, repairing, stages
 from backend_crew.crew.artifacts import (
     AREAS,
     REQUIRED_TOPICS,
@@ -28,20 +27,16 @@ from backend_crew.crew.evidence import check_absence, locate
 from backend_crew.crew.permissions import NOT_YET, approved_design, layers_open_to, planned
 from backend_crew.crew.roles import TaskSpec
 from backend_crew.crew.session import Session
-from backend_crew.crew.verdict import as_before, blamed, check_problem, clipped, run_as_it_is, summarised, verdict
+from backend_crew.crew.verdict import blamed, check_problem, run_as_it_is, summarised
 from backend_crew.tools import definitions, git, openapi, search, syntax
 from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.deny import is_read_denied, is_write_denied
 from backend_crew.tools.errors import ToolError, ToolRetry
 from backend_crew.tools.importcheck import Beside
-from backend_crew.tools.testrun import TestCase, TestRun
 from backend_crew.tools.workspace import clean_path
 
 _MISSING = re.compile(r"No module named '([\w.]+)'|cannot import name '\w+' from (?:\D*module )?'([\w.]+)'")
 FOLLOW_UP_ROUNDS = 2
-#: Red test reports that are sent back before the implementer is asked to repair.
-RED_REPORTS = 2
-REPAIR_ROUNDS = 3
 
 Facts = dict[str, Any]
 
@@ -264,9 +259,9 @@ def _change_set(session: Session, task: TaskSpec, value: Artifact) -> tuple[Arti
     _refuse(problems or _check_command(session))
     if task.layer == stages.REPAIR:
         # Only now: what was sent back above was not tested, and comes again without another change.
-        if _verdict(session) == "red":
-            _refuse_unchanged_repair(session, changes)
-        _refuse_red_repair(session)
+        if repairing.verdict_before(session) == "red":
+            repairing.refuse_unchanged_repair(session, changes)
+        repairing.refuse_red_repair(session)
     needed = tuple(one for one in value.altered if (one.path, one.name) in known)
     return value.model_copy(update={"altered": needed}), {
         "files": [vars(change) for change in changes],
@@ -402,7 +397,7 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
     run = run_as_it_is(session)
     facts = {"files": [vars(change) for change in changes], "tests": summarised(run)}
     if run.status == "not run" or not run.counts_known:
-        _refuse_red_command(session, run)
+        repairing.refuse_red_command(session, run)
         return value, facts
     ids = {case.id: case for case in run.cases}
     _refuse(
@@ -414,22 +409,12 @@ def _test_report(session: Session, task: TaskSpec, value: Artifact) -> tuple[Art
         ]
     )
     red, old = blamed(session, run)
-    if red and session.attempts < RED_REPORTS and not _as_handed_in_before(session, changes):
+    if red and session.attempts < repairing.RED_REPORTS and not repairing.as_handed_in_before(session, changes):
         raise ToolRetry(
             "these tests fail; correct a test that is wrong. If the product is wrong, submit again as it is, "
-            "and the implementer repairs it:\n" + _told(red, old)
+            "and the implementer repairs it:\n" + repairing.told(red, old)
         )
     return value, facts
-
-
-def _refuse_red_command(session: Session, run: TestRun) -> None:
-    """A red exit code goes back to the tester first, unless it was red before the change."""
-    before = (session.payload("baseline") or {}).get("status")
-    if run.status == "failed" and before != "failed" and session.attempts < RED_REPORTS:
-        raise ToolRetry(
-            f"the test command fails: {run.reason}. Correct a test that is wrong. If the product is wrong, submit "
-            f"again as it is, and the implementer repairs it:\n{run.output_tail[-3000:]}"
-        )
 
 
 def _left_unchanged_tests(session: Session) -> list[str]:
@@ -437,66 +422,6 @@ def _left_unchanged_tests(session: Session) -> list[str]:
     touched = {change.path for change in git.changes(session.clone, session.clone.base)}
     files = [file for file in design.files if file.layer == stages.TESTS]
     return [f"{file.path}: planned ({file.purpose}), but unchanged" for file in files if file.path not in touched]
-
-
-def _verdict(session: Session) -> str:
-    """What the tests said before the repair: where they are not red, only findings are open, which may stay as they are."""
-    return str((session.payload("verify") or {}).get("verdict"))
-
-
-def _as_handed_in_before(session: Session, changes: Sequence[git.Change]) -> bool:
-    """Whether a red report comes with the files that it came with last time: so a tester says that the product is wrong."""
-    tried, session.repair.tried = session.repair.tried, _state(session, changes)
-    return session.repair.tried == tried
-
-
-def _state(session: Session, changes: Sequence[git.Change]) -> str:
-    work = session.workspace
-    there = {one.path: work.read_bytes(one.path) if work.exists(one.path) else None for one in changes}
-    return hashlib.sha256(repr(there).encode()).hexdigest()
-
-
-def _refuse_unchanged_repair(session: Session, changes: Sequence[git.Change]) -> None:
-    """A hand-in without a change since the tests were red goes back to the model; no round is used for it."""
-    repair = session.repair
-    state = _state(session, changes) if changes else ""
-    if state != repair.tried:
-        repair.tried = state
-        return
-    repair.unchanged += 1
-    if repair.unchanged < REPAIR_ROUNDS:
-        raise ToolRetry(
-            "nothing was changed since the tests were red, so they would be red again. Change the product where the "
-            "failing tests point; run_tests shows them"
-        )
-
-
-def _refuse_red_repair(session: Session) -> None:
-    """A repair counts once the tests are green, or once its rounds are used up."""
-    repair = session.repair
-    # the last round is taken as it is, before the model door would see a loop in the same hand-in again
-    if REPAIR_ROUNDS in (repair.rounds + 1, repair.unchanged):
-        return
-    run = run_as_it_is(session)
-    word, why = verdict(session.payload("baseline") or {}, summarised(run))
-    if word == "red":
-        red, old = blamed(session, run)
-        lines = _told(red, old) if red else f"- {why}\n{run.output_tail[-1500:]}"
-        repair.rounds += 1
-        raise ToolRetry(f"still red, round {repair.rounds} of {REPAIR_ROUNDS}:\n{lines}")
-    if not repair.told and (left := examination.standing(session, run)):
-        repair.told = True
-        raise ToolRetry(
-            "the tests pass, and these findings stand. Repair them; one that is wrong stays: hand in as it is, with the "
-            "reason in the summary, and the person decides:\n" + "\n".join(f"- {line}" for line in left[:20])
-        )
-
-
-def _told(red: Sequence[TestCase], old: int) -> str:
-    """Failing tests for whoever can mend them; those that failed before the change would hide them, and are counted."""
-    lines = [f"- {case.id}: {clipped(case.message, 600)}" for case in red[:8]]
-    lines += [f"… and {len(red) - 8} more"] if len(red) > 8 else []
-    return "\n".join([*lines, *filter(None, [as_before(old)])])
 
 
 _CHECKS: Mapping[str, Callable[[Session, TaskSpec, Artifact], tuple[Artifact, Facts]]] = {

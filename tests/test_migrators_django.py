@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django_projects import (
@@ -383,7 +384,7 @@ def test_what_is_read_without_running(tmp_path: Path) -> None:
 
 
 def test_the_linter_of_the_repository_is_heard_whatever_its_comments_ask_for(sandbox: Sandbox, tmp_path: Path) -> None:
-    ignored = {"top": "import django_migration_linter as linter\n"}
+    ignored: dict[str, Any] = {"top": "import django_migration_linter as linter\n"}
     gone = 'migrations.RemoveField("order", "total")'
     files = shop("0003_gone", "linter.IgnoreMigration()", gone, **ignored)
     found = rehearse(place(sandbox, project(tmp_path, files)), migrator(tmp_path))
