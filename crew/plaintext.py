@@ -12,6 +12,11 @@ _UNSEEN = re.compile(
     r"|(?<![\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])\u200d|\u200d(?![\u2600-\u27bf\U0001f000-\U0001faff])"
 )
 _FENCE_LINE = re.compile(r"^\s*(`{3,})(.*)$")
+# At the start of a line: a heading, the line under one, a rule, a block of code by tildes, a tag or comment of HTML.
+_STRUCTURE = re.compile(
+    r"^((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*)"
+    r"(#{1,6}(?=[ \t]|$)|=+(?=[ \t]*$)|-+(?=[ \t]*$)|\*(?=[ \t]*\*[ \t]*\*)|_(?=[ \t]*_[ \t]*_)|~(?=~~)|<)"
+)
 _CODE_SPAN = re.compile(r"(`+[^`]+`+)")
 _MEANT = re.compile(r"([_<~\[]|(?<!\*)\*(?!\*))")
 
@@ -24,6 +29,22 @@ def safe(text: str) -> str:
 def visible(text: str) -> str:
     """The text with every unseen character as its number, `‹U+202E›`; line ends and tabs stay."""
     return _UNSEEN.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text.replace("\r\n", "\n"))
+
+
+def inner(text: str) -> str:
+    """Markdown of one author that stands inside a document of ours: it makes no heading, no rule, and no open block."""
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        mark = _FENCE_LINE.match(line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence) and not mark[2].strip():
+            fence = ""
+        elif not fence:
+            lines.append(_STRUCTURE.sub(r"\1\\\2", line))
+            continue
+        lines.append(line)
+    return "\n".join([*lines, fence] if fence else lines)
 
 
 def literal(text: str) -> str:

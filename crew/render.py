@@ -3,10 +3,15 @@
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from backend_crew.crew import artifacts as a
 from backend_crew.crew import reporting
+from backend_crew.crew.plaintext import inner
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 NOTHING = "- none\n"
 LINT_SHOWN = 40
@@ -18,6 +23,20 @@ _LAYER_TITLES = {
     "cross_cutting": "Cross-cutting",
     "tests": "Tests",
 }
+
+
+def _inside(value: Kind) -> Kind:
+    """An artifact whose prose cannot pass for a part of the document around it; contracts stand in blocks of their own."""
+    changed = {name: _tamed(getattr(value, name)) for name in type(value).model_fields if name != "document"}
+    return value.model_copy(update=changed)
+
+
+def _tamed(value: Any) -> Any:
+    if isinstance(value, str):
+        return inner(value)
+    if isinstance(value, BaseModel):
+        return _inside(value)
+    return type(value)(map(_tamed, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _bullets(lines: Iterable[str]) -> str:
@@ -32,6 +51,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def analysis(value: a.Analysis) -> str:
     """Findings by topic, each with its lines."""
+    value = _inside(value)
     parts = [value.overview, ""]
     for topic in dict.fromkeys(finding.topic for finding in value.findings):
         parts.append(f"**{topic}**")
@@ -56,12 +76,14 @@ def question(value: a.Question) -> str:
 
 def questions(value: a.Questions) -> str:
     """Every question, then what the feature text already settles."""
+    value = _inside(value)
     settled = [f'{one.area}: settled by "{one.quote}"' for one in value.settled]
     return "\n".join(question(one) for one in value.items) + ("\n" + _bullets(settled) if settled else "")
 
 
 def choices(value: a.Questions) -> str:
     """What could be answered, and what was settled: for those who read the answers beside it."""
+    value = _inside(value)
     lines = [f"{one.id} ({one.area}): {'; '.join(one.options)}" for one in value.items]
     lines += [f'{one.area}: settled by "{one.quote}"' for one in value.settled]
     return f"The questions stand with their answers; these were the options.\n\n{_bullets(lines)}"
@@ -69,6 +91,7 @@ def choices(value: a.Questions) -> str:
 
 def answers(value: a.Answers, asked: Mapping[str, str] | None = None) -> str:
     """One line an answer, with its question where that is known, and where it came from."""
+    value = _inside(value)
     texts = asked or {}
     return _bullets(
         f"{one.id}{f' ({texts[one.id]})' if one.id in texts else ''}: {one.answer} ({one.source})"
@@ -78,12 +101,14 @@ def answers(value: a.Answers, asked: Mapping[str, str] | None = None) -> str:
 
 def requirements(value: a.Requirements) -> str:
     """The overview, the numbered criteria, and what is out of scope."""
+    value = _inside(value)
     out = f"\nOut of scope:\n\n{_bullets(value.out_of_scope)}" if value.out_of_scope else ""
     return f"{value.overview}\n\n{_bullets(f'**{one.id}** {one.text}' for one in value.criteria)}{out}"
 
 
 def data_model(value: a.DataModel, *, diagram: bool = True) -> str:
     """Tables with columns, then a mermaid ER diagram made from the same data."""
+    value = _inside(value)
     parts = []
     for entity in value.entities:
         parts.append(f"**{entity.name}** (`{entity.table}`, {entity.change})\n")
@@ -152,6 +177,7 @@ def _word(text: str) -> str:
 
 def migration_plan(value: a.MigrationPlan) -> str:
     """Whether one is needed, its steps, its rollback and what it does to data."""
+    value = _inside(value)
     if not value.needed:
         return f"No migration: {value.reason}\n"
     steps = "".join(f"{number}. {step}\n" for number, step in enumerate(value.steps, start=1))
@@ -160,6 +186,7 @@ def migration_plan(value: a.MigrationPlan) -> str:
 
 def design(value: a.Design, *, diagram: bool = True) -> str:
     """The whole design, what a reviewer decides about first; `diagram` says whether the data is drawn as well."""
+    value = _inside(value)
     rows = [(f"`{one.path}`", one.action, _LAYER_TITLES[one.layer], one.purpose) for one in value.files]
     decisions = "\n".join(
         f"**{one.title}**: {one.choice}\n\n- Options: {'; '.join(one.options)}\n- Trade-off: {one.trade_off}\n"
@@ -199,6 +226,7 @@ def plan(value: a.Design, *, contract: bool, built: Collection[str] = ()) -> str
     Of the layers in `built` the tree and the change sets tell more than the plan. `contract` says whether the API
     document is printed.
     """
+    value = _inside(value)
     parts = [value.overview, "## Decisions"]
     parts.append(_bullets(f"{one.title}: {one.choice}. {one.trade_off}" for one in value.decisions))
     parts.append("## Files of the plan")
@@ -231,6 +259,7 @@ def _columns(value: a.DataModel) -> str:
 
 def change_set(value: a.ChangeSet, facts: Mapping[str, Any]) -> str:
     """What a layer says it did, and the files that the diff shows."""
+    value = _inside(value)
     files = [f"`{one['path']}` {one['status']} (+{one['added']} -{one['removed']})" for one in facts.get("files", ())]
     return f"{value.summary}\n\n{_bullets(files)}{altered(facts.get('altered', ()))}"
 
@@ -243,6 +272,7 @@ def altered(items: Iterable[Mapping[str, Any]]) -> str:
 
 def security_review(value: a.SecurityReview) -> str:
     """Findings with severity, place and fix."""
+    value = _inside(value)
     lines = [
         f"{one.severity}: {one.problem} ({one.evidence.path}:{one.evidence.line}). Fix: {one.fix}"
         for one in value.findings
@@ -252,6 +282,7 @@ def security_review(value: a.SecurityReview) -> str:
 
 def migration_review(value: a.MigrationReview) -> str:
     """Impact, locks, risks, rollback and the guard's recommendation."""
+    value = _inside(value)
     risks = [f"{one.severity}: {one.risk} - {one.mitigation}" for one in value.risks]
     return (
         f"Impact: {value.impact}\n\nLocks: {value.locks}\n\nRisks:\n\n{_bullets(risks) or NOTHING}\n"
@@ -261,6 +292,7 @@ def migration_review(value: a.MigrationReview) -> str:
 
 def test_report(value: a.TestReport) -> str:
     """Which tests show which criterion."""
+    value = _inside(value)
     lines = [f"{one.criterion}: {', '.join(one.tests)}" for one in value.shown]
     return f"{value.overview}\n\n{_bullets(lines)}" + (f"\n{value.recommendation}\n" if value.recommendation else "")
 

@@ -7,6 +7,7 @@ import pytest
 import scenario
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -22,6 +23,34 @@ def seen(text: str, width: int = 80) -> str:
     with console.capture() as capture:
         console.print(shown(text, width))
     return capture.get()
+
+
+def structure(text: str) -> list[tuple[str, str]]:
+    """The headings and rules of a document, and how many blocks of code it has."""
+    tokens = MarkdownIt().parse(text)
+    heads = [(one.tag, tokens[at + 1].content) for at, one in enumerate(tokens) if one.type == "heading_open"]
+    return [
+        *heads,
+        *(("rule", "") for one in tokens if one.type == "hr"),
+        *(("fence", "") for one in tokens if one.type == "fence"),
+    ]
+
+
+FAKE = (
+    "## Decisions\n\nApproved by the person.", "APPROVED\n===", "APPROVED\n---", "- # Gates", "1. > ### Gates", "***", "___",
+    "```\nand all that follows is code", "~~~\nnot closed either", "   # three spaces", "<h1>Gates</h1>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", FAKE)
+def test_prose_of_a_model_makes_no_part_of_the_document_around_it(words: str) -> None:
+    plain, hostile = (
+        render.design(Design.model_validate({**scenario.DESIGN, "overview": text, "data_access": text}), diagram=False)
+        for text in ("Fine.", f"Fine.\n\n{words}\n\nFine.")
+    )
+    parts = [[one for one in structure(text) if one[0] != "fence"] for text in (hostile, plain)]
+    assert parts[0] == parts[1]
+    assert "Criteria covered" in str(structure(hostile))
 
 
 HIDDEN = {
