@@ -162,7 +162,13 @@ def test_a_run_that_its_time_limit_ended_notices_nothing(tmp_path: Path) -> None
 
 def test_the_first_faults_are_of_every_file_and_none_is_of_a_migration() -> None:
     code = "def f(a):\n" + "".join(f"    a += {number}\n" for number in range(2, 12))
-    after = {"shop/a.py": code, "shop/b.py": code, "shop/migrations/0002_x.py": code, "tests/test_a.py": code}
+    after = {
+        "shop/__init__.py": '"""The shop."""\n',
+        "shop/a.py": code,
+        "shop/b.py": code,
+        "shop/migrations/0002_x.py": code,
+        "tests/test_a.py": code,
+    }
     chosen, possible = mutants_of({}, after, 4)
     assert [(one.path, one.line) for one in chosen] == [
         ("shop/a.py", 7), ("shop/b.py", 7), ("shop/a.py", 4), ("shop/b.py", 4)

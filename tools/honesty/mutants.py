@@ -64,7 +64,8 @@ def _spread(files: Iterable[Sequence[Mutant]]) -> Iterator[Mutant]:
 
 def _apart(lines: Sequence[int]) -> list[int]:
     """The middle first, then the middles of both halves, and so on."""
-    found, parts = [], [lines]
+    found: list[int] = []
+    parts = [lines] if lines else []
     while parts:
         found += [part[len(part) // 2] for part in parts]
         halves = [half for part in parts for half in (part[: len(part) // 2], part[len(part) // 2 + 1 :])]
