@@ -9,8 +9,9 @@ from backend_crew.tools.contract.applications import find_applications
 from backend_crew.tools.contract.built import BuiltApi, nothing
 from backend_crew.tools.contract.compare import FIX_UNKNOWN, compare
 from backend_crew.tools.contract.graphql import compare_graphql, root_fields, schema_file
+from backend_crew.tools.contract.node_applications import find_node_application
 from backend_crew.tools.contract.operations import operations_of
-from backend_crew.tools.contract.running import ask
+from backend_crew.tools.contract.running import ask, ask_node
 from backend_crew.tools.contract.static_routes import static_api
 from backend_crew.tools.documents import read_document
 from backend_crew.tools.errors import ToolError, ToolRetry
@@ -46,7 +47,7 @@ def built_api(place: Place | NoSandbox, *, kind: Kind = "openapi", env: Mapping[
         text = schema_file(place.tree) if wanted else ""
         if text or wanted:
             return BuiltApi("graphql", "GraphQL", sdl=text) if text else nothing("no schema was found", "GraphQL")
-        return static_api(place.tree, "no application was found that could be asked")
+        return _of_node(place, env)
     try:
         with place.sandbox.box(place.tree, place.at, place.runtime, layered=True) as box:
             found = ask(box, applications, env)
@@ -54,6 +55,19 @@ def built_api(place: Place | NoSandbox, *, kind: Kind = "openapi", env: Mapping[
         found = nothing(str(error), applications[0].framework)
     # What the source says is less than the application knows, and more than nothing.
     return static_api(place.tree, found.reason) if found.source == "none" and not wanted else found
+
+
+def _of_node(place: Place, env: Mapping[str, str]) -> BuiltApi:
+    """NestJS by its own generator, Express by its routers; else what the source says."""
+    application = find_node_application(place.tree)
+    if application is None:
+        return static_api(place.tree, "no application was found that could be asked")
+    try:
+        with place.sandbox.box(place.tree, place.at, place.runtime, layered=True) as box:
+            found = ask_node(box, application, env)
+    except ToolError as error:
+        found = nothing(str(error), application.framework)
+    return static_api(place.tree, found.reason) if found.source == "none" else found
 
 
 def check(

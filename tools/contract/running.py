@@ -10,15 +10,17 @@ from typing import Any
 from backend_crew.tools import unset
 from backend_crew.tools.contract.applications import Application
 from backend_crew.tools.contract.built import ANY, BuiltApi, Route, nothing
+from backend_crew.tools.contract.node_applications import NodeApplication
 from backend_crew.tools.documents import read_document
 from backend_crew.tools.errors import ToolError
 from backend_crew.tools.excerpt import head
 from backend_crew.tools.only_sources import only_sources
 from backend_crew.tools.sandbox import Box, Limits
 
-_LIMITS = Limits(timeout_s=60)
+_LIMITS, _NODE_LIMITS = Limits(timeout_s=60), Limits(timeout_s=30)
 _SIZE, _ROUTES = 8_000_000, 5_000
 _DRIVER = Path(__file__).with_name("api_driver.py")
+_NODE_DRIVER = Path(__file__).with_name("node_driver.cjs")
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 
 
@@ -39,6 +41,20 @@ def ask(box: Box, applications: Sequence[Application], env: Mapping[str, str]) -
     return read_answer(box, out, applications) or nothing(said)
 
 
+def ask_node(box: Box, application: NodeApplication, env: Mapping[str, str]) -> BuiltApi:
+    """The interface of a Node application, which is loaded up to where it would listen; "none" with the reason."""
+    token = secrets.token_hex(16)
+    order, out = f".contract/order-{token}.json", f".contract/api-{token}.json"
+    box.put(out, b"null")
+    box.put(order, json.dumps({**asdict(application), "out": str(box.layout.at / out)}).encode())
+    program = _NODE_DRIVER.read_text(encoding="utf-8")
+    done = box.run(("node", "-e", program, str(box.layout.at / order)), env=env, limits=_NODE_LIMITS)
+    ended = "in time" if done.timed_out else "with a result"
+    said = f"the application did not answer {ended}: {head(done.stderr.strip()[-300:], 300)}"
+    found = _read(box, out)
+    return _api(found, (), application.framework) if found else nothing(said, application.framework)
+
+
 def read_answer(box: Box, out: str, applications: Sequence[Application]) -> BuiltApi | None:
     """What the driver wrote to a file of the box; None where it wrote nothing that can be read."""
     found = _read(box, out)
@@ -54,9 +70,9 @@ def _read(box: Box, out: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _api(found: Mapping[str, Any], applications: Sequence[Application]) -> BuiltApi:
+def _api(found: Mapping[str, Any], applications: Sequence[Application], known: str = "") -> BuiltApi:
     routes = tuple(_routes(found.get("routes")))
-    framework = str(found.get("framework") or (applications[0].framework if applications else ""))[:40]
+    framework = str(found.get("framework") or (applications[0].framework if applications else known))[:40]
     if "framework" not in found:
         return nothing(_why(found.get("faults")), framework)
     if isinstance(found.get("sdl"), str):
