@@ -122,7 +122,10 @@ def drive(
     from backend_crew.crew.progress import Progress
     from backend_crew.crew.stopping import StopFlag
 
-    progress = Progress(stderr(), journal, spec_of(run))
+    console = stderr()
+    if not console.is_terminal:  # which shows its stages at once; elsewhere CrewAI's start would be a silence
+        click.echo(f"run {run.id}: starting", err=True)
+    progress = Progress(console, journal, spec_of(run))
     journal.listener = progress.event
     stop = StopFlag()
     with _interruptible(stop), _logged(journal, run.id), progress.watching(run.id):
