@@ -274,24 +274,16 @@ def edit(run_id: str, file: Path | None) -> None:
 @flags.JSON
 def runs(as_json: bool) -> None:
     """List runs, newest first."""
-    from backend_crew.crew import commands, outcome
+    from backend_crew.crew import listing
 
-    with commands.opened() as journal:
-        found = journal.runs()
-        if as_json:
-            click.echo(
-                json.dumps(
-                    [
-                        {"run": one.id, "status": outcome.word(one), "created": one.created, "repo": one.repo}
-                        for one in found
-                    ]
-                )
-            )
-            return
-        for one in found:
-            click.echo(f"{one.id:32} {outcome.word(one):15} {one.created}  {one.repo}")
-        if not found:
-            click.echo('no runs yet: backend-crew run "FEATURE" --repo DIR', err=True)
+    found = listing.runs()
+    if as_json:
+        click.echo(json.dumps([vars(one) for one in found]))
+        return
+    for one in found:
+        click.echo(f"{one.run:32} {one.status:15} {one.created}  {one.repo}")
+    if not found:
+        click.echo('no runs yet: backend-crew run "FEATURE" --repo DIR', err=True)
 
 
 @cli.command()
@@ -357,7 +349,7 @@ def discard(run_id: str, yes: bool) -> None:
     """Delete a run's private clone, and its branch if it is not merged or checked out."""
     import shutil
 
-    from backend_crew.crew import commands, outcome
+    from backend_crew.crew import commands, listing
     from backend_crew.crew.model import Status
     from backend_crew.tools import git
 
@@ -371,7 +363,7 @@ def discard(run_id: str, yes: bool) -> None:
             removed = git.delete_branch(git.inspect(Path(run.repo)), run.branch)
             for name in ("repository.git", "tree"):
                 shutil.rmtree(journal.folder(run.id) / name, ignore_errors=True)
-            journal.set_status(run.id, Status.REJECTED, outcome.DISCARDED)
+            journal.set_status(run.id, Status.REJECTED, listing.DISCARDED)
         click.echo(
             f"{run.id}: discarded{'' if removed else f'; there was no branch {run.branch}'}; its history is kept"
         )

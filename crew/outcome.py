@@ -12,13 +12,6 @@ from backend_crew.crew.plaintext import safe
 if TYPE_CHECKING:  # listing runs reads no YAML
     from backend_crew.crew.roles import CrewSpec
 
-DISCARDED = "discarded"
-
-
-def word(run: Run) -> str:
-    """How a run stands, in a list: one that a person discarded is recorded as rejected, with that as its reason."""
-    return DISCARDED if run.status is Status.REJECTED and run.reason == DISCARDED else run.status.value
-
 
 def stage_of(journal: Journal, run: Run, spec: "CrewSpec") -> str:
     """The stage of the first task that has no recorded output."""
