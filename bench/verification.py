@@ -61,6 +61,7 @@ def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--schemathesis", type=Path, help="a virtual environment that has it")
+    options.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is measured")
     given = options.parse_args()
     measure.machine()
     with tempfile.TemporaryDirectory() as name:
@@ -71,20 +72,20 @@ def main() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(given.schemathesis.absolute())
         with journal.lease(run):
-            _measure(open_session(journal, run, StopFlag()))
+            _measure(open_session(journal, run, StopFlag()), given.rounds)
         journal.close()
 
 
-def _measure(session: Session) -> None:
+def _measure(session: Session, rounds: int) -> None:
     quick = dataclasses.replace(session.run, options={**session.run.options, "checks": examination.QUICK})
     times: dict[str, list[float]] = {"bare": [], "quick": [], "whole": []}
     record: dict[str, object] = {}
     whole_run = session.run
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         times["bare"].append(_timed(lambda: _bare(session))[0])
-        session.run = quick
+        session.run, session.tested = quick, None  # nothing is taken from an earlier run of the tests
         times["quick"].append(_timed(lambda: examination.verified(session))[0])
-        session.run = whole_run
+        session.run, session.tested = whole_run, None
         took, found = _timed(lambda: examination.verified(session))
         times["whole"].append(took)
         assert isinstance(found, dict)
