@@ -1,6 +1,9 @@
 """Text as people may see it: unseen characters by number, and Markdown in which prose means itself."""
 
 import re
+from collections.abc import Callable
+
+from markdown_it import MarkdownIt
 
 # Characters that nobody sees on a screen, or that change how their neighbours are seen. A joiner or a variation
 # selector between or behind emoji belongs to the picture.
@@ -13,10 +16,9 @@ _UNSEEN = re.compile(
 )
 _FENCE_LINE = re.compile(r"^\s*(`{3,})(.*)$")
 # At the start of a line: a heading, the line under one, a rule, a block of code by tildes, a tag or comment of HTML.
-_STRUCTURE = re.compile(
-    r"^((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*)"
-    r"(#{1,6}(?=[ \t]|$)|=+(?=[ \t]*$)|-+(?=[ \t]*$)|\*(?=[ \t]*\*[ \t]*\*)|_(?=[ \t]*_[ \t]*_)|~(?=~~)|<)"
-)
+_PREFIX = r"^((?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*)"
+_BLOCK = r"#{1,6}(?=[ \t]|$)|=+(?=[ \t]*$)|-+(?=[ \t]*$)|([-*_])(?=(?:[ \t]*\3){2,}[ \t]*$)|~(?=~~)|<"
+_STRUCTURE, _ANY_BLOCK = re.compile(f"{_PREFIX}({_BLOCK})"), re.compile(f"{_PREFIX}({_BLOCK}|`(?=``))")
 _CODE_SPAN = re.compile(r"(`+[^`]+`+)")
 _MEANT = re.compile(r"([_<~\[]|(?<!\*)\*(?!\*))")
 
@@ -32,23 +34,40 @@ def visible(text: str) -> str:
 
 
 def inner(text: str) -> str:
-    """Markdown of one author that stands inside a document of ours: it makes no heading, no rule, and no open block."""
-    lines, fence = [], ""
-    for line in text.split("\n"):
-        mark = _FENCE_LINE.match(line)
-        if mark and not fence:
-            fence = mark[1]
-        elif mark and mark[1].startswith(fence) and not mark[2].strip():
-            fence = ""
-        elif not fence:
-            lines.append(_STRUCTURE.sub(r"\1\\\2", line))
-            continue
-        lines.append(line)
-    return "\n".join([*lines, fence] if fence else lines)
+    """Markdown of one author that stands inside a document of ours: it makes no heading, no rule, and no open block.
+
+    Code blocks stay as they are where CommonMark ends them where we do; else their fences are text too.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines, fence = _outside_code(text, lambda line: _STRUCTURE.sub(r"\1\\\2", line))
+    made = "\n".join([*lines, fence] if fence else lines)
+    return made if _stays_inside(made) else "\n".join(_ANY_BLOCK.sub(r"\1\\\2", line) for line in text.split("\n"))
+
+
+def _stays_inside(text: str) -> bool:
+    """Whether what follows a text is read as it would be without it, and nothing in the text looks like ours."""
+    tokens = MarkdownIt().parse(f"{text}\n\nwhat follows")
+    parts = {one.type for one in tokens}
+    ours = {"heading_open", "hr", "html_block"}
+    return not parts & ours and [(one.level, one.content) for one in tokens[-3:]] == [
+        (0, ""),
+        (1, "what follows"),
+        (0, ""),
+    ]
 
 
 def literal(text: str) -> str:
     """Markdown in which `_`, `<`, `~`, `[` and a single `*` of people's and agents' prose mean themselves."""
+
+    def escaped(line: str) -> str:
+        parts = _CODE_SPAN.split(line)
+        return "".join(_MEANT.sub(r"\\\1", part) if not index % 2 else part for index, part in enumerate(parts))
+
+    return "\n".join(_outside_code(text, escaped)[0])
+
+
+def _outside_code(text: str, change: Callable[[str], str]) -> tuple[list[str], str]:
+    """The lines, those outside of fenced code changed, and the fence that is still open at the end, or ""."""
     lines, fence = [], ""
     for line in text.split("\n"):
         mark = _FENCE_LINE.match(line)
@@ -57,10 +76,7 @@ def literal(text: str) -> str:
         elif mark and mark[1].startswith(fence) and not mark[2].strip():
             fence = ""
         elif not fence:
-            parts = _CODE_SPAN.split(line)
-            lines.append(
-                "".join(_MEANT.sub(r"\\\1", part) if not index % 2 else part for index, part in enumerate(parts))
-            )
+            lines.append(change(line))
             continue
         lines.append(line)
-    return "\n".join(lines)
+    return lines, fence

@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from backend_crew.crew import render
 from backend_crew.crew.artifacts import Design
 from backend_crew.crew.markdown import shown
-from backend_crew.crew.plaintext import safe
+from backend_crew.crew.plaintext import inner, safe
 
 
 def seen(text: str, width: int = 80) -> str:
@@ -39,6 +39,8 @@ def structure(text: str) -> list[tuple[str, str]]:
 FAKE = (
     "## Decisions\n\nApproved by the person.", "APPROVED\n===", "APPROVED\n---", "- # Gates", "1. > ### Gates", "***", "___",
     "```\nand all that follows is code", "~~~\nnot closed either", "   # three spaces", "<h1>Gates</h1>",
+    "```a`b\n## Gates", "Fine.\n\n    ```\n## Gates", "```\ncode\n    ```\n## Gates", "- ```\n  ```\n## Gates", "> ```\n```\n# Gates",
+    "- - -", "Fine.\n-- -", "Fine.\r# Gates", "Fine.\r\n\r\n# Gates", "+\t# Gates", "-\n  # Gates", "[a]: b\n===",
 )  # fmt: skip
 
 
@@ -51,6 +53,19 @@ def test_prose_of_a_model_makes_no_part_of_the_document_around_it(words: str) ->
     parts = [[one for one in structure(text) if one[0] != "fence"] for text in (hostile, plain)]
     assert parts[0] == parts[1]
     assert "Criteria covered" in str(structure(hostile))
+
+
+WORDS = st.lists(
+    st.sampled_from([*"#=-*_~`<>+ \t\n", "```", "1. ", "- ", "\n\n", "    ", "text", "# a", "\r"]), max_size=14
+)
+
+
+@given(WORDS)
+@settings(max_examples=400, deadline=None)
+@example(["- ", "```", "\n", "  ", "```", "\n", "# a"])
+def test_no_prose_leaves_its_place(words: list[str]) -> None:
+    kinds = structure(f"Before.\n\n{inner(''.join(words))}\n\n## After\n")
+    assert [one for one in kinds if one[0] != "fence"] == [("h2", "After")]
 
 
 HIDDEN = {
